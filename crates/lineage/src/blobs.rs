@@ -1,0 +1,147 @@
+//! Where do immutable bytes live? In `blobs/<2 hex>/<62 hex>`, written whole or not at all, checked
+//! whenever they are read.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use sextant_core::{Digest, DigestHasher};
+
+use crate::{LineageError, failpoint, sync_folder};
+
+/// The content-addressed folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Blobs {
+    root: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Blobs {
+    /// Opens the folder; clears what a crash left in `temporary`.
+    pub(crate) fn open(root: &Path, temporary: &Path) -> Result<Self, LineageError> {
+        fs::create_dir_all(root).map_err(LineageError::io("create", root))?;
+        if temporary.exists() {
+            fs::remove_dir_all(temporary).map_err(LineageError::io("clear", temporary))?;
+        }
+        fs::create_dir_all(temporary).map_err(LineageError::io("create", temporary))?;
+        Ok(Self { root: root.to_owned(), temporary: temporary.to_owned() })
+    }
+
+    /// Where a blob is, or would be.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.root.join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// Stores bytes; returns when they are durable.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest, LineageError> {
+        let digest = Digest::of(bytes);
+        self.place(&digest, |file| file.write_all(bytes))?;
+        Ok(digest)
+    }
+
+    /// Stores a copy of a file; returns its digest and size when it is durable.
+    pub(crate) fn put_file(&self, source: &Path) -> Result<(Digest, u64), LineageError> {
+        let mut hasher = DigestHasher::new();
+        let mut input = fs::File::open(source).map_err(LineageError::io("read", source))?;
+        let bytes =
+            std::io::copy(&mut input, &mut hasher).map_err(LineageError::io("read", source))?;
+        let digest = hasher.finish();
+        let mut again = DigestHasher::new();
+        self.place(&digest, |file| {
+            let mut input = fs::File::open(source)?;
+            let mut buffer = vec![0_u8; 1 << 16];
+            loop {
+                let count = input.read(&mut buffer)?;
+                if count == 0 {
+                    break;
+                }
+                again.update(&buffer[..count]);
+                file.write_all(&buffer[..count])?;
+            }
+            if std::mem::take(&mut again).finish() == digest {
+                Ok(())
+            } else {
+                Err(std::io::Error::other("the file changed while it was read"))
+            }
+        })?;
+        Ok((digest, bytes))
+    }
+
+    /// Reads a blob and checks that its bytes are the ones it is named by.
+    pub(crate) fn get(&self, digest: &Digest) -> Result<Vec<u8>, LineageError> {
+        let path = self.path(digest);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(LineageError::NotFound { what: "blob", id: digest.to_string() });
+            }
+            Err(source) => return Err(LineageError::Io { action: "read", path, source }),
+        };
+        let found = Digest::of(&bytes);
+        if found == *digest {
+            return Ok(bytes);
+        }
+        let detail = format!("its bytes hash to {found}");
+        Err(LineageError::Corrupt { what: format!("blob {digest}"), detail })
+    }
+
+    /// Every file in the folder that looks like a blob.
+    pub(crate) fn list(&self) -> Result<Vec<(Digest, PathBuf)>, LineageError> {
+        let mut found = Vec::new();
+        for folder in read_folder(&self.root)? {
+            if !folder.is_dir() {
+                continue;
+            }
+            for file in read_folder(&folder)? {
+                let parts = (folder.file_name(), file.file_name());
+                if let (Some(head), Some(tail)) = parts {
+                    let text =
+                        format!("sha256:{}{}", head.to_string_lossy(), tail.to_string_lossy());
+                    if let Ok(digest) = text.parse() {
+                        found.push((digest, file));
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn place(
+        &self,
+        digest: &Digest,
+        fill: impl FnOnce(&mut fs::File) -> std::io::Result<()>,
+    ) -> Result<(), LineageError> {
+        let path = self.path(digest);
+        let folder = path.parent().unwrap_or(&self.root).to_owned();
+        if path.exists() {
+            // Another thread may have renamed it a moment ago: make that durable for us too.
+            return sync_folder(&folder).map_err(LineageError::io("sync", &folder));
+        }
+        let fresh = !folder.exists();
+        fs::create_dir_all(&folder).map_err(LineageError::io("create", &folder))?;
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.temporary)?;
+            fill(file.as_file_mut())?;
+            failpoint("blob::before_sync")?;
+            file.as_file().sync_all()?;
+            failpoint("blob::before_rename")?;
+            file.persist(&path).map_err(|error| error.error)?;
+            sync_folder(&folder)?;
+            if fresh { sync_folder(&self.root) } else { Ok(()) }
+        };
+        write().map_err(LineageError::io("store blob", &path))
+    }
+}
+
+fn read_folder(folder: &Path) -> Result<Vec<PathBuf>, LineageError> {
+    let entries = fs::read_dir(folder).map_err(LineageError::io("list", folder))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(LineageError::io("list", folder))?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,132 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{fs, sync::Arc};
+
+use super::*;
+
+fn key(number: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[8..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn all(log: &Log) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    log.scan(0, &mut |sequence, key, _| {
+        found.push((sequence, u64::from_be_bytes(key[8..].try_into().unwrap())));
+        true
+    })
+    .unwrap();
+    found
+}
+
+#[test]
+fn what_was_appended_is_found_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        let log = Log::open(folder.path()).unwrap();
+        for number in 0..12 {
+            assert_eq!(log.append(key(number), &[round]).unwrap(), u64::from(round) * 12 + number);
+        }
+    }
+    let log = Log::open(folder.path()).unwrap();
+    assert_eq!(log.get(&key(3)).unwrap().unwrap(), [2]);
+    assert_eq!(log.get_all(&key(3)).unwrap(), [[0], [1], [2]]);
+    assert_eq!(log.last().unwrap().unwrap().sequence, 35);
+    assert_eq!(all(&log).len(), 36);
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_appending_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    for number in 0..10 {
+        log.append(key(number), b"payload").unwrap();
+    }
+    drop(log);
+    let path = segment_path(folder.path(), 0);
+    let whole = fs::read(&path).unwrap();
+    let last = whole.len() - (16 + 24 + 7);
+    for cut in last + 1..whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let log = Log::open(folder.path()).unwrap();
+        assert_eq!(log.len(), 9, "cut at {cut}");
+        assert_eq!(log.append(key(99), b"new").unwrap(), 9);
+        assert_eq!(all(&log).last(), Some(&(9, 99)));
+    }
+}
+
+#[test]
+fn damage_before_the_end_is_an_error_and_never_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    for number in 0..10 {
+        log.append(key(number), b"payload").unwrap();
+    }
+    drop(log);
+    let path = segment_path(folder.path(), 0);
+    let whole = fs::read(&path).unwrap();
+    for at in (0..whole.len() - 60).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        fs::write(&path, &bytes).unwrap();
+        assert!(Log::open(folder.path()).is_err(), "flip at {at}");
+    }
+}
+
+#[test]
+fn many_writers_lose_and_double_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Arc::new(Log::open(folder.path()).unwrap());
+    let writers: Vec<_> = (0..8_u64)
+        .map(|writer| {
+            let log = log.clone();
+            thread::spawn(move || {
+                for number in 0..50 {
+                    log.append(key(writer * 1000 + number), b"x").unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    let mut keys: Vec<u64> = all(&log).into_iter().map(|(_, key)| key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!((keys.len(), log.len()), (400, 400));
+}
+
+#[test]
+fn sealed_segments_are_searched_and_their_index_is_remade() {
+    let folder = tempfile::tempdir().unwrap();
+    let big = vec![1_u8; 3 << 20];
+    let log = Log::open(folder.path()).unwrap();
+    for number in 0..20 {
+        log.append(key(number), &big).unwrap();
+    }
+    drop(log);
+    let indexes: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "idx"))
+        .collect();
+    assert!(indexes.len() >= 2);
+    fs::remove_file(&indexes[0]).unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    for number in 0..20 {
+        assert_eq!(log.get(&key(number)).unwrap().unwrap().len(), big.len());
+    }
+    assert_eq!(log.get(&key(77)).unwrap(), None);
+    assert_eq!(log.tail(2).unwrap().iter().map(|r| r.sequence).collect::<Vec<_>>(), [18, 19]);
+    assert!(verify(folder.path()).unwrap().1.is_empty());
+}
+
+#[test]
+fn a_record_over_the_limit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    let huge = vec![0; limits::LOG_RECORD_BYTES_MAX + 1];
+    assert!(matches!(log.append(key(1), &huge), Err(LineageError::TooLarge { .. })));
+    assert!(log.is_empty());
+}

@@ -1,0 +1,182 @@
+//! The spine as a layer sees it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+
+use sextant_core::{ActivityKind, ArtifactKind, Digest, EdgeKind, Explain as _, Name};
+use sextant_lineage::{Expect, LineageError, NewArtifact, OpenOptions, Store};
+use serde_json::json;
+
+fn open(dir: &std::path::Path) -> Store {
+    Store::open(dir, OpenOptions::default()).unwrap()
+}
+
+fn ingest(store: &Store, body: &str) -> Digest {
+    let mut act = store.begin(ActivityKind::Ingest, "sources/test");
+    let digest = act.manifest(ArtifactKind::SourceBatch, &json!({ "body": body }), &[]).unwrap();
+    act.commit().unwrap();
+    digest
+}
+
+#[test]
+fn a_committed_act_is_whole_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let name: Name = "asset/models/x@latest".parse().unwrap();
+    let (source, table, id);
+    {
+        let store = open(folder.path());
+        store.migrate("layer", &["CREATE TABLE layer_rows (n INTEGER)"]).unwrap();
+        source = ingest(&store, "one");
+        let mut act = store.begin(ActivityKind::Transform, "models/x");
+        act.used(source);
+        act.note("rows", 3);
+        table = act.manifest(ArtifactKind::TableVersion, &json!({ "t": 1 }), &[source]).unwrap();
+        act.execute("INSERT INTO layer_rows VALUES (?1)", vec![7.into()]);
+        act.point(&name, table, Expect::Absent);
+        id = act.commit().unwrap();
+    }
+    let store = open(folder.path());
+    let reader = store.read().unwrap();
+    assert_eq!(reader.name(&name).unwrap(), Some(table));
+    assert_eq!(reader.used_by(&id).unwrap(), [source]);
+    assert_eq!(reader.generator_of(&table).unwrap(), Some(id));
+    assert_eq!(reader.query("SELECT n FROM layer_rows", &[]).unwrap()[0].int(0).unwrap(), 7);
+    assert_eq!(store.blob(&table).unwrap(), br#"{"t":1}"#);
+    let kinds: Vec<_> =
+        reader.edges_from(&table.to_string()).unwrap().iter().map(|edge| edge.kind).collect();
+    assert_eq!(kinds, [EdgeKind::DerivedFrom]);
+    let report = store.fsck(false).unwrap();
+    assert_eq!((report.problems.len(), report.audit_records, report.orphans), (0, 2, 0));
+}
+
+#[test]
+fn outputs_without_inputs_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut act = store.begin(ActivityKind::Train, "train/x");
+    act.manifest(ArtifactKind::ModelVersion, &json!({}), &[]).unwrap();
+    assert!(matches!(act.commit(), Err(LineageError::NoInputs { .. })));
+    let mut act = store.begin(ActivityKind::Train, "train/x");
+    act.used(Digest::of("nobody knows this"));
+    act.manifest(ArtifactKind::ModelVersion, &json!({}), &[]).unwrap();
+    assert!(matches!(act.commit(), Err(LineageError::UnknownInput { .. })));
+    let reader = store.read().unwrap();
+    assert!(reader.artifacts_of(ArtifactKind::ModelVersion, 9).unwrap().is_empty());
+}
+
+#[test]
+fn a_refused_act_leaves_nothing_but_an_orphan_blob() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let source = ingest(&store, "one");
+    let mut act = store.begin(ActivityKind::Transform, "models/x");
+    act.used(source);
+    let digest = act.manifest(ArtifactKind::TableVersion, &json!({ "t": 2 }), &[]).unwrap();
+    act.require("SELECT 1 WHERE 1 = 2", vec![], "somebody was faster");
+    let error = act.commit().unwrap_err();
+    assert_eq!((error.to_string().as_str(), error.code().number), ("somebody was faster", 1008));
+    assert_eq!(store.read().unwrap().artifact(&digest).unwrap(), None);
+    let report = store.fsck(true).unwrap();
+    assert_eq!((report.orphans, report.orphans_removed), (1, 0), "work may still be under way");
+    let orphan = fs::File::options().write(true).open(store.blob_path(&digest)).unwrap();
+    orphan.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(store.fsck(true).unwrap().orphans_removed, 1);
+    assert_eq!(store.fsck(false).unwrap().orphans, 0);
+}
+
+#[test]
+fn pointers_move_only_from_where_they_were_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let name: Name = "release/a@live".parse().unwrap();
+    let (one, two) = (ingest(&store, "one"), ingest(&store, "two"));
+    for (to, expect, fits) in [
+        (one, Expect::Is(two), false),
+        (one, Expect::Absent, true),
+        (two, Expect::Absent, false),
+        (two, Expect::Is(one), true),
+        (one, Expect::Is(one), false),
+        (one, Expect::Any, true),
+    ] {
+        let mut act = store.begin(ActivityKind::Deploy, "release/a");
+        act.used(to);
+        act.point(&name, to, expect);
+        assert_eq!(act.commit().is_ok(), fits, "{expect:?}");
+    }
+    let history = store.read().unwrap().name_history(&name).unwrap();
+    let targets: Vec<_> = history.iter().map(|change| (change.seq, change.target)).collect();
+    assert_eq!(targets, [(1, one), (2, two), (3, one)]);
+}
+
+#[test]
+fn concurrent_acts_share_commits_and_none_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let threads: Vec<_> = (0..8)
+        .map(|thread| {
+            let store = store.clone();
+            std::thread::spawn(move || {
+                for number in 0..20 {
+                    ingest(&store, &format!("{thread}/{number}"));
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let report = store.fsck(false).unwrap();
+    assert_eq!((report.problems, report.artifacts, report.audit_records), (vec![], 160, 160));
+}
+
+#[test]
+fn a_second_opener_and_a_newer_format_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let error = Store::open(folder.path(), OpenOptions::default()).unwrap_err();
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    drop(store);
+    fs::write(folder.path().join("FORMAT"), "sextant-data 2\n").unwrap();
+    let error = Store::open(folder.path(), OpenOptions::default()).unwrap_err();
+    assert!(matches!(error, LineageError::FormatTooNew { found: 2, .. }));
+    fs::write(folder.path().join("FORMAT"), "something else").unwrap();
+    assert!(Store::open(folder.path(), OpenOptions::default()).is_err());
+}
+
+#[test]
+fn damage_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let digest = ingest(&store, "one");
+    store.log("answers").unwrap().append([1; 16], b"answer").unwrap();
+    fs::write(store.blob_path(&digest), "tampered").unwrap();
+    assert!(matches!(store.blob(&digest), Err(LineageError::Corrupt { .. })));
+    let mut act = store.begin(ActivityKind::Author, "attack");
+    act.execute("UPDATE audit SET actor = 'nobody' WHERE seq = 1", vec![]);
+    act.execute("INSERT INTO edges VALUES ('sha256:x', 'used', 'sha256:y', 'a', 0)", vec![]);
+    act.commit().unwrap();
+    let parts: Vec<_> =
+        store.fsck(false).unwrap().problems.into_iter().map(|problem| problem.part).collect();
+    for part in ["blob", "audit", "edge"] {
+        assert!(parts.iter().any(|found| found == part), "{part} not in {parts:?}");
+    }
+}
+
+#[test]
+fn holes_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut act = store.begin(ActivityKind::Transform, "models/x");
+    act.opaque("a table somebody copied by hand");
+    act.artifact(NewArtifact {
+        kind: ArtifactKind::TableVersion,
+        digest: Digest::of("t"),
+        bytes: 1,
+        meta: json!({}),
+        derived_from: vec![],
+    });
+    act.commit().unwrap();
+    let holes = store.read().unwrap().holes().unwrap();
+    assert_eq!((holes.len(), holes[0].used_by.as_slice()), (1, &["models/x".to_owned()][..]));
+}
