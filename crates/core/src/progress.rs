@@ -66,7 +66,7 @@ pub trait Events: Send + Sync {
     fn emit(&self, event: Event);
 }
 
-impl dyn Events {
+impl dyn Events + '_ {
     /// Emits a line of information.
     pub fn info(&self, text: impl Into<String>) {
         self.emit(Event::Line { level: Level::Info, text: text.into() });

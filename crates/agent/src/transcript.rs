@@ -1,0 +1,80 @@
+//! What was said? The words of an answer for people, in a stream of their own, so that they can be
+//! kept shorter than the record, or erased, without touching the chain.
+
+use sextant_core::{ActivityId, Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentError, AnswerDraft, Citation, Mode};
+
+/// One question and its answer, as JSON in the stream `transcripts`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transcript {
+    /// The answer's id.
+    pub id: ActivityId,
+    /// When.
+    pub at: Timestamp,
+    /// The conversation it is part of, when the caller named one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session: Option<String>,
+    /// The question.
+    pub question: String,
+    /// The answer.
+    pub answer: String,
+    /// Whether it says that nothing was found.
+    pub abstained: bool,
+    /// What it quotes.
+    pub citations: Vec<Citation>,
+    /// The release that answered.
+    pub release: Digest,
+    /// The name it was asked by.
+    pub release_name: String,
+    /// How passages were found.
+    pub mode: Mode,
+    /// Who wrote.
+    pub model: String,
+    /// Time from question to answer.
+    pub seconds: f64,
+}
+
+impl Transcript {
+    /// The transcript of a draft.
+    pub fn of(
+        draft: &AnswerDraft,
+        id: ActivityId,
+        at: Timestamp,
+        question: &str,
+        release: (Digest, &str),
+        session: Option<&str>,
+    ) -> Self {
+        Self {
+            id,
+            at,
+            session: session.map(str::to_owned),
+            question: question.to_owned(),
+            answer: draft.text.clone(),
+            abstained: draft.abstained,
+            citations: draft.citations.clone(),
+            release: release.0,
+            release_name: release.1.to_owned(),
+            mode: draft.mode,
+            model: draft.model.clone(),
+            seconds: (draft.search_micros + draft.read_micros) as f64 / 1e6,
+        }
+    }
+
+    /// The bytes for the log.
+    ///
+    /// # Errors
+    /// Never for a transcript made by [`Transcript::of`].
+    pub fn encode(&self) -> Result<Vec<u8>, AgentError> {
+        serde_json::to_vec(self).map_err(|error| AgentError::Record(error.to_string()))
+    }
+
+    /// Reads the bytes back.
+    ///
+    /// # Errors
+    /// When they are not a transcript.
+    pub fn decode(bytes: &[u8]) -> Result<Self, AgentError> {
+        serde_json::from_slice(bytes).map_err(|error| AgentError::Record(error.to_string()))
+    }
+}

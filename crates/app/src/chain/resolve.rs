@@ -1,0 +1,76 @@
+//! What does a person mean by an id? An answer, an artifact, an asset's newest version, a pointer,
+//! or a document by its path.
+
+use sextant_core::{ActivityId, ArtifactKind, Digest, Failure, Name};
+use sextant_lineage::Reader;
+
+use crate::AppError;
+
+/// What an id means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The newest answer.
+    LastAnswer,
+    /// This answer.
+    Answer(ActivityId),
+    /// This artifact.
+    Artifact(Digest),
+    /// These documents: all versions recorded of one path.
+    Documents(Vec<Digest>),
+}
+
+/// Resolves an id against the catalog.
+pub fn resolve(reader: &Reader, id: &str) -> Result<Target, Failure> {
+    let id = id.trim();
+    if id == "last" {
+        return Ok(Target::LastAnswer);
+    }
+    if let Ok(answer) = id.parse::<ActivityId>() {
+        return Ok(Target::Answer(answer));
+    }
+    if let Ok(name) = id.parse::<Name>()
+        && let Some(digest) = reader.name(&name)?
+    {
+        return Ok(Target::Artifact(digest));
+    }
+    for name in [format!("asset/{id}@latest"), format!("release/{id}@live")] {
+        if let Ok(name) = name.parse::<Name>()
+            && let Some(digest) = reader.name(&name)?
+        {
+            return Ok(Target::Artifact(digest));
+        }
+    }
+    let documents = documents_at(reader, id)?;
+    if !documents.is_empty() {
+        return Ok(Target::Documents(documents));
+    }
+    by_prefix(reader, id)
+}
+
+/// Document versions that are looked at when an id may be a path.
+const DOCUMENTS_MAX: u32 = 1_000_000;
+
+fn documents_at(reader: &Reader, path: &str) -> Result<Vec<Digest>, Failure> {
+    if !path.contains(['.', '/']) {
+        return Ok(Vec::new());
+    }
+    let documents = reader.artifacts_of(ArtifactKind::DocVersion, DOCUMENTS_MAX)?;
+    let here = documents.into_iter().filter(|document| document.meta["path"] == path);
+    Ok(here.map(|document| document.digest).collect())
+}
+
+fn by_prefix(reader: &Reader, id: &str) -> Result<Target, Failure> {
+    let hex = id.strip_prefix("sha256:").unwrap_or(id);
+    let mut found = reader.artifacts_with_prefix(hex, 5)?;
+    match found.len() {
+        1 => Ok(Target::Artifact(found.swap_remove(0).digest)),
+        0 => {
+            let hint = "`sextant answers`, `sextant status` and `sextant release list` show ids";
+            Err(AppError::not_found("version, answer, asset or document", id, hint).into())
+        }
+        _ => {
+            let found = found.iter().map(|one| format!("{} {}", one.kind, one.digest)).collect();
+            Err(AppError::Ambiguous { id: id.to_owned(), found }.into())
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The composition root: one [`App`] over a project folder, used alike by the command line and the
+//! server. Every command, button and API call is one [`Op`] with a JSON result.
+//!
+//! Here, and only here, layers meet: each file in `plug/` puts one layer's ability into another
+//! layer's port. This crate must not know HTTP, terminals or pages.
+
+#![deny(missing_docs)]
+
+mod answer;
+mod app;
+mod chain;
+mod doctor;
+mod error;
+mod explain;
+mod op;
+mod plug;
+mod queries;
+mod releases;
+mod replay;
+mod serving;
+mod template;
+mod watch;
+mod why;
+
+pub use answer::ChatAsk;
+pub use app::{App, OpenProject, data_dir, find_project};
+pub use error::{AppError, CODES};
+pub use explain::{explain, register_codes};
+pub use op::Op;
+pub use template::{init, init_demo, manual_pages};

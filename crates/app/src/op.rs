@@ -1,0 +1,234 @@
+//! What can be asked of Sextant? One [`Op`] for each command, button and API call, so that the
+//! command line, the pages and other programs can never differ in what they do.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One operation. Its JSON form is `{"op": "build", …}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Op {
+    /// Builds what is stale among the selected assets.
+    Build {
+        /// Selectors as in dbt: `name`, `+name`, `name+`, `tag:x`, `path:glob`; empty for all.
+        #[serde(default)]
+        select: Vec<String>,
+        /// Selectors of assets to leave out.
+        #[serde(default)]
+        exclude: Vec<String>,
+        /// Build the selected assets even when they are fresh.
+        #[serde(default)]
+        full: bool,
+    },
+    /// The state of every asset and release.
+    Status {},
+    /// The versions of one asset.
+    Versions {
+        /// The asset's id or a unique part of it.
+        asset: String,
+    },
+    /// Answers a question from the live release.
+    Ask {
+        /// The question.
+        question: String,
+        /// The release's name or digest; the project's only release when absent.
+        #[serde(default)]
+        release: Option<String>,
+    },
+    /// The newest answers.
+    Answers {
+        /// How many at most.
+        #[serde(default = "default_limit")]
+        limit: u32,
+    },
+    /// One answer with its text and citations.
+    Answer {
+        /// The answer's id, or `last`.
+        id: String,
+    },
+    /// The chain back to the bytes.
+    Why {
+        /// `last`, an answer id, a digest or a unique prefix, an asset id, or a name.
+        id: String,
+    },
+    /// The chain forward to releases and answers.
+    Impact {
+        /// A digest or a unique prefix, an asset id, a document's path, or a name.
+        id: String,
+    },
+    /// What moved between two releases.
+    Diff {
+        /// The older one: a digest, a unique prefix, a name, or `NAME~1` for the one before.
+        a: String,
+        /// The newer one.
+        b: String,
+    },
+    /// Makes the release before the present one live again.
+    Rollback {
+        /// The release's name; the project's only one when absent.
+        #[serde(default)]
+        release: Option<String>,
+    },
+    /// Pins the present versions in a new release.
+    ReleaseCreate {
+        /// The release's name; the project's only one when absent.
+        #[serde(default)]
+        name: Option<String>,
+    },
+    /// Runs the rules of a release's gate.
+    ReleaseGate {
+        /// A release's digest or name.
+        id: String,
+    },
+    /// Makes a release live.
+    ReleasePromote {
+        /// A release's digest or name.
+        #[serde(alias = "digest")]
+        id: String,
+        /// The reason to promote without a passed gate; recorded in the audit.
+        #[serde(default)]
+        force: Option<String>,
+    },
+    /// All releases, newest first.
+    ReleaseList {},
+    /// One release with its parts.
+    ReleaseShow {
+        /// A release's digest or name.
+        id: String,
+    },
+    /// The training runs.
+    Runs {},
+    /// One training run with its curves.
+    Run {
+        /// The run's id or a unique prefix, or `last`.
+        id: String,
+    },
+    /// Which run made the best checkpoint?
+    Best {
+        /// The metric; `validation_mrr` when absent.
+        #[serde(default)]
+        metric: Option<String>,
+        /// Only runs of this training asset.
+        #[serde(default)]
+        asset: Option<String>,
+    },
+    /// The tables with their schemas.
+    DataTables {},
+    /// Runs a read-only query over the tables' newest versions.
+    DataQuery {
+        /// One SELECT statement.
+        sql: String,
+        /// How many rows at most.
+        #[serde(default = "default_limit")]
+        limit: u32,
+    },
+    /// The rows that failed the newest checks of a table.
+    CheckFailures {
+        /// The checks' asset id, such as `checks/sections`.
+        asset: String,
+    },
+    /// Some rows of a dataset snapshot.
+    DatasetShow {
+        /// The dataset's asset id or the snapshot's digest.
+        id: String,
+        /// Which split.
+        #[serde(default)]
+        split: Option<String>,
+        /// How many rows at most.
+        #[serde(default = "default_limit")]
+        limit: u32,
+    },
+    /// Searches an index.
+    Search {
+        /// The words to search for.
+        query: String,
+        /// The index's asset id; the project's only one when absent.
+        #[serde(default)]
+        index: Option<String>,
+        /// How many hits.
+        #[serde(default = "default_k")]
+        k: u32,
+        /// `bm25`, `vector` or `hybrid`.
+        #[serde(default = "default_mode")]
+        mode: String,
+    },
+    /// One passage with its text, as it stands in the document version it was cut from.
+    Passage {
+        /// The chunk's digest.
+        chunk: String,
+    },
+    /// The newest report of an evaluation.
+    EvalShow {
+        /// The evaluation's asset id; the project's only one when absent.
+        #[serde(default)]
+        name: Option<String>,
+    },
+    /// Answers a recorded question again with the same release, and compares.
+    Replay {
+        /// The answer's id, or `last`.
+        id: String,
+    },
+    /// Checks the machine, the folder and the project.
+    Doctor {},
+    /// Checks every stored byte and every link of the chain.
+    Fsck {
+        /// Delete files that unfinished work left behind.
+        #[serde(default)]
+        repair: bool,
+    },
+    /// The gaps in the chain of lineage.
+    Holes {},
+    /// What an error code means.
+    Explain {
+        /// `SXT-nnnn` or the number.
+        code: String,
+    },
+    /// The configuration with the origin of each value.
+    ConfigShow {},
+    /// Checks all project files.
+    ConfigCheck {},
+    /// The JSON Schemas of the project files.
+    ConfigSchema {},
+}
+
+impl Op {
+    /// Whether it changes anything. The server asks more of a caller then.
+    pub fn writes(&self) -> bool {
+        matches!(
+            self,
+            Self::Build { .. }
+                | Self::Rollback { .. }
+                | Self::ReleaseCreate { .. }
+                | Self::ReleaseGate { .. }
+                | Self::ReleasePromote { .. }
+                | Self::Fsck { repair: true }
+        )
+    }
+}
+
+fn default_limit() -> u32 {
+    100
+}
+
+fn default_k() -> u32 {
+    10
+}
+
+fn default_mode() -> String {
+    "hybrid".to_owned()
+}
+
+impl Op {
+    /// Reads an operation from its JSON form.
+    ///
+    /// # Errors
+    /// When it is not one: unknown name, unknown or missing field.
+    pub fn from_json(value: serde_json::Value) -> Result<Self, sextant_core::Failure> {
+        serde_json::from_value(value).map_err(|error| crate::AppError::BadOp(error.to_string()).into())
+    }
+
+    /// The JSON Schema of all operations.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}

@@ -1,0 +1,42 @@
+//! Would the same question get the same answer? Asked of the same release, and compared byte for
+//! byte; what differs is named.
+
+use sextant_core::Failure;
+use serde_json::{Value, json};
+
+use crate::{App, AppError};
+
+impl App {
+    /// Answers a recorded question again without recording it.
+    pub(crate) fn replay(&self, id: &str) -> Result<Value, Failure> {
+        let answer = self.find_answer(id)?;
+        let Some(before) = answer.words else {
+            let message = "the words of this answer were erased: it cannot be asked again";
+            return Err(AppError::BadInput(message.to_owned()).into());
+        };
+        let serving = self.serving(&answer.record.release)?;
+        let question = before["question"].as_str().unwrap_or_default();
+        let draft = serving.assistant.answer(question, &[], &mut |_| {})?;
+        let after = json!({
+            "question": question,
+            "answer": draft.text,
+            "abstained": draft.abstained,
+            "citations": draft.citations,
+            "mode": draft.mode,
+            "model": draft.model,
+        });
+        let mut differs = Vec::new();
+        for field in ["mode", "model", "abstained", "citations", "answer"] {
+            if before[field] != after[field] {
+                differs.push(format!("{field} is not what it was"));
+            }
+        }
+        if !differs.is_empty() && serving.assistant.generator.is_some() {
+            differs.push("the generator is outside: its weights and sampling are not pinned".into());
+        }
+        Ok(json!({
+            "id": answer.id, "release": serving.release, "release_name": serving.manifest.name,
+            "same": differs.is_empty(), "before": before, "after": after, "differs": differs,
+        }))
+    }
+}

@@ -1,0 +1,114 @@
+//! What serves a request? The assistant of one release, opened once and shared by the requests that
+//! are pinned to it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sextant_agent::{Assistant, PassageSearch, Prompt, ServingConfig};
+use sextant_core::{Digest, Failure};
+use sextant_project::release::{self, ReleaseManifest, Role};
+
+use crate::{App, AppError, plug};
+
+/// Releases that stay open; old ones live on for the requests that hold them.
+const OPEN_MAX: usize = 8;
+
+/// The open releases.
+#[derive(Default)]
+pub struct ServingCache(Mutex<HashMap<Digest, Arc<Serving>>>);
+
+/// One open release.
+pub struct Serving {
+    /// The release's digest.
+    pub release: Digest,
+    /// Its manifest.
+    pub manifest: ReleaseManifest,
+    /// What answers.
+    pub assistant: Assistant,
+}
+
+impl App {
+    /// The names of the releases that are live.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn live_releases(&self) -> Result<Vec<String>, Failure> {
+        let names = self.store.read()?.names("release/")?;
+        let live = names.iter().filter_map(|(name, _)| {
+            name.strip_prefix("release/")?.strip_suffix("@live").map(str::to_owned)
+        });
+        Ok(live.collect())
+    }
+
+    /// Finds the release that a request names and pins it: its name and digest. Without a name, the
+    /// only live release.
+    ///
+    /// # Errors
+    /// When there is no such live release, or several and none was named.
+    pub fn pin(&self, model: Option<&str>) -> Result<(String, Digest), Failure> {
+        let live = self.live_releases()?;
+        let hint = "`sextant release list` shows the releases; `sextant build` makes one";
+        let name = match (model, live.as_slice()) {
+            (Some(name), _) => name.to_owned(),
+            (None, [only]) => only.clone(),
+            (None, []) => {
+                return Err(AppError::not_found("live release", "(none yet)", hint).into());
+            }
+            (None, several) => {
+                let found = several.to_vec();
+                return Err(AppError::Ambiguous { id: "the release".into(), found }.into());
+            }
+        };
+        if let Some(digest) = release::live(&self.store, &name).ok().flatten() {
+            return Ok((name, digest));
+        }
+        // `NAME@DIGEST` and digests pin a release that need not be live.
+        let word = name.rsplit_once('@').map_or(name.as_str(), |(_, digest)| digest);
+        if word.len() < 6 || live.is_empty() && model.is_none() {
+            return Err(AppError::not_found("live release", &name, hint).into());
+        }
+        let digest = release::resolve(&self.store, word)
+            .map_err(|_| AppError::not_found("live release", &name, hint))?;
+        let (manifest, _) = ReleaseManifest::read(&self.store.read()?, &digest)?;
+        if manifest.name == word {
+            // A name that exists but is not live does not serve.
+            return Err(AppError::not_found("live release", &name, hint).into());
+        }
+        Ok((manifest.name, digest))
+    }
+
+    /// The open release with this digest.
+    pub(crate) fn serving(&self, release: &Digest) -> Result<Arc<Serving>, Failure> {
+        let mut open = self.serving.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = open.get(release) {
+            return Ok(found.clone());
+        }
+        let serving = Arc::new(self.open_release(release)?);
+        if open.len() >= OPEN_MAX {
+            open.clear();
+        }
+        open.insert(*release, serving.clone());
+        Ok(serving)
+    }
+
+    fn open_release(&self, release: &Digest) -> Result<Serving, Failure> {
+        let (manifest, _) = ReleaseManifest::read(&self.store.read()?, release)?;
+        let part = |role: Role, missing| {
+            manifest.parts.get(&role).map(|part| part.version).ok_or(AppError::Incomplete {
+                what: format!("release {release}"),
+                missing,
+            })
+        };
+        let prompt = Prompt::from_bytes(&self.store.blob(&part(Role::Prompt, "its prompt")?)?)?;
+        let search: Arc<dyn PassageSearch> =
+            self.searchers.open_version(&part(Role::Index, "its index")?)?;
+        let config = manifest.serving["config"].to_string();
+        let config = ServingConfig::from_bytes(config.as_bytes())?;
+        let generator = config.generator.as_ref().map(plug::generator).transpose()?;
+        let assistant =
+            Assistant { search, prompt: Arc::new(prompt), config: Arc::new(config), generator };
+        Ok(Serving { release: *release, manifest, assistant })
+    }
+}

@@ -1,0 +1,184 @@
+//! Are two tables the same? Equal columns and equal rows, in any order: one digest says so, so that
+//! a rebuild that changes nothing is seen to change nothing.
+//!
+//! The rows are hashed in arrow's row format. Ids of tables may change when that format does, which
+//! costs one rebuild; data is never lost by it.
+
+use std::sync::Arc;
+
+use datafusion::arrow::{
+    array::{ArrayRef, RecordBatch, RecordBatchOptions},
+    compute::cast,
+    datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
+    error::ArrowError,
+    row::{RowConverter, SortField},
+};
+use serde::{Deserialize, Serialize};
+use sextant_core::{Digest, DigestHasher};
+
+/// Changes when the digest of the same rows would.
+const CONTENT_FORMAT: &str = "sextant-table-1";
+
+/// A column as people and the digest see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type, in the words of SQL.
+    #[serde(rename = "type")]
+    pub data_type: String,
+}
+
+/// The types that tables are stored with: one text type, one binary type, microseconds, signed
+/// integers, no dictionaries; every column may be null.
+pub(crate) fn stored_schema(schema: &Schema) -> SchemaRef {
+    let fields: Vec<Field> = schema.fields().iter().map(|field| stored_field(field)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn stored_field(field: &Field) -> Field {
+    Field::new(field.name(), stored_type(field.data_type()), true)
+}
+
+fn stored_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View | DataType::LargeUtf8 | DataType::Null => DataType::Utf8,
+        DataType::BinaryView | DataType::LargeBinary | DataType::FixedSizeBinary(_) => {
+            DataType::Binary
+        }
+        DataType::UInt8 => DataType::Int16,
+        DataType::UInt16 => DataType::Int32,
+        DataType::UInt32 | DataType::UInt64 => DataType::Int64,
+        DataType::Float16 => DataType::Float32,
+        DataType::Date64 => DataType::Date32,
+        DataType::Timestamp(_, zone) => {
+            DataType::Timestamp(TimeUnit::Microsecond, zone.as_ref().map(|_| "UTC".into()))
+        }
+        DataType::Dictionary(_, value) => stored_type(value),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => {
+            DataType::List(Arc::new(Field::new("element", stored_type(item.data_type()), true)))
+        }
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| stored_field(field)).collect::<Fields>())
+        }
+        other => other.clone(),
+    }
+}
+
+/// Casts a batch to the stored types.
+pub(crate) fn to_stored(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, ArrowError> {
+    let columns: Vec<ArrayRef> = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| cast(column, field.data_type()))
+        .collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+}
+
+/// The columns of a stored schema.
+pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
+    let column = |field: &Arc<Field>| Column {
+        name: field.name().clone(),
+        data_type: type_name(field.data_type()),
+    };
+    schema.fields().iter().map(column).collect()
+}
+
+fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 => "text".to_owned(),
+        DataType::Binary => "binary".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Int8 => "tinyint".to_owned(),
+        DataType::Int16 => "smallint".to_owned(),
+        DataType::Int32 => "int".to_owned(),
+        DataType::Int64 => "bigint".to_owned(),
+        DataType::Float32 => "real".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Timestamp(_, Some(_)) => "timestamptz".to_owned(),
+        DataType::Timestamp(_, None) => "timestamp".to_owned(),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            format!("decimal({precision},{scale})")
+        }
+        DataType::List(item) => format!("list({})", type_name(item.data_type())),
+        DataType::Struct(fields) => {
+            let inner: Vec<String> = fields
+                .iter()
+                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
+                .collect();
+            format!("struct({})", inner.join(", "))
+        }
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+/// The digest of the rows, in any order, with their columns.
+pub(crate) fn content_digest(
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+) -> Result<Digest, ArrowError> {
+    let mut hashes: Vec<[u8; 32]> = Vec::new();
+    if schema.fields().is_empty() {
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        hashes.resize(rows, *Digest::of("").as_raw());
+    } else {
+        let fields =
+            schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        let converter = RowConverter::new(fields)?;
+        for batch in batches {
+            let rows = converter.convert_columns(batch.columns())?;
+            hashes.extend(rows.iter().map(|row| *Digest::of(row.as_ref()).as_raw()));
+        }
+    }
+    hashes.sort_unstable();
+    let mut hasher = DigestHasher::new();
+    hasher.update(CONTENT_FORMAT);
+    for column in columns(schema) {
+        hasher.update([0]).update(column.name).update([0]).update(column.data_type);
+    }
+    hasher.update([0, 0]);
+    for hash in &hashes {
+        hasher.update(hash);
+    }
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use datafusion::arrow::array::{Int64Array, StringArray, StringViewArray};
+
+    use super::*;
+
+    fn batch(names: ArrayRef, numbers: &[i64]) -> RecordBatch {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
+        RecordBatch::try_from_iter([("name", names), ("number", numbers)]).unwrap()
+    }
+
+    fn digest(batches: &[RecordBatch]) -> Digest {
+        let schema = stored_schema(&batches[0].schema());
+        let stored: Vec<_> = batches.iter().map(|b| to_stored(b, &schema).unwrap()).collect();
+        content_digest(&schema, &stored).unwrap()
+    }
+
+    #[test]
+    fn order_batches_and_text_encoding_do_not_matter_but_rows_do() {
+        let whole = batch(Arc::new(StringArray::from(vec!["a", "b", "a"])), &[1, 2, 1]);
+        let first = batch(Arc::new(StringViewArray::from(vec!["a", "a"])), &[1, 1]);
+        let second = batch(Arc::new(StringViewArray::from(vec!["b"])), &[2]);
+        assert_eq!(digest(&[whole.clone()]), digest(&[second.clone(), first.clone()]));
+        let once = batch(Arc::new(StringArray::from(vec!["a", "b"])), &[1, 2]);
+        assert_ne!(digest(&[whole]), digest(&[once]));
+        assert_ne!(digest(&[first]), digest(&[second]));
+    }
+}

@@ -1,0 +1,258 @@
+//! Who runs the SQL? [`DataEngine`]: one small async runtime, one memory pool and one store of
+//! tables, shared by every asset of the data layer and callable from any thread, async or not.
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use datafusion::{
+    arrow::{datatypes::SchemaRef, record_batch::RecordBatch},
+    catalog::{MemorySchemaProvider, SchemaProvider, TableProvider},
+    execution::{
+        memory_pool::{FairSpillPool, MemoryConsumer},
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+    },
+    physical_plan::SendableRecordBatchStream,
+    prelude::{SessionConfig, SessionContext},
+};
+use futures::StreamExt as _;
+use sextant_core::Cancel;
+use sextant_lineage::Store;
+use tokio::runtime::Runtime;
+
+use crate::{
+    TextFunctions,
+    error::{DataError, Result},
+    storage::Durable,
+    text,
+};
+
+/// Memory that all queries of one process share.
+const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
+/// Disk that sorts and aggregations may spill to.
+const SPILL_BYTES_MAX: u64 = 16 << 30;
+/// Planning recurses deeply, more so in builds without optimisation.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+/// How often a waiting caller looks whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(50);
+
+/// How much of the machine the engine may use.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Memory that all queries share, in bytes.
+    pub memory_bytes: usize,
+    /// Worker threads.
+    pub threads: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
+        Self { memory_bytes: MEMORY_BYTES_DEFAULT, threads }
+    }
+}
+
+/// Runs SQL over the project's tables. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct DataEngine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    text: Arc<dyn TextFunctions>,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    environment: Arc<RuntimeEnv>,
+    files: Durable,
+    tables: PathBuf,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Dropping a runtime waits for its tasks, which panics inside another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl DataEngine {
+    /// An engine over the tables of this store.
+    ///
+    /// # Errors
+    /// When its tables, folders or threads cannot be made.
+    pub fn new(store: Store, text: Arc<dyn TextFunctions>) -> Result<Self> {
+        Self::with_options(store, text, &EngineOptions::default())
+    }
+
+    /// An engine that may use so much of the machine.
+    ///
+    /// # Errors
+    /// When its tables, folders or threads cannot be made.
+    pub fn with_options(
+        store: Store,
+        text: Arc<dyn TextFunctions>,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        store.migrate("data", crate::catalog::MIGRATIONS)?;
+        let tables = store.area("tables")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .thread_name("sextant-data")
+            .thread_stack_size(THREAD_STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(DataError::engine)?;
+        let environment = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+            .with_temp_file_path(store.area("spill")?)
+            .with_max_temp_directory_size(SPILL_BYTES_MAX)
+            .build_arc()
+            .map_err(DataError::engine)?;
+        let files = Durable::new();
+        Ok(Self(Arc::new(Inner {
+            store,
+            text,
+            runtime: Some(runtime),
+            environment,
+            files,
+            tables,
+        })))
+    }
+
+    /// The store whose tables it reads.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn text(&self) -> &Arc<dyn TextFunctions> {
+        &self.0.text
+    }
+
+    pub(crate) fn files(&self) -> Durable {
+        self.0.files.clone()
+    }
+
+    pub(crate) fn tables_folder(&self) -> &std::path::Path {
+        &self.0.tables
+    }
+
+    pub(crate) fn environment(&self) -> Arc<RuntimeEnv> {
+        Arc::clone(&self.0.environment)
+    }
+
+    /// Runs async work on our own threads and waits for it. Safe inside another runtime, where
+    /// blocking on a future would panic.
+    pub(crate) fn block<T: Send + 'static>(
+        &self,
+        cancel: Option<&Cancel>,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let runtime = self.0.runtime.as_ref().ok_or_else(|| DataError::engine("it is stopping"))?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let task = runtime.spawn(async move {
+            // The caller may have gone away after a cancel; nobody misses the answer then.
+            sender.send(work.await).ok();
+        });
+        loop {
+            match receiver.recv_timeout(CANCEL_POLL) {
+                Ok(outcome) => return outcome,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(DataError::engine("a worker thread panicked"));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if cancel.is_some_and(Cancel::is_cancelled) {
+                        task.abort();
+                        return Err(DataError::Cancelled);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A fresh session: our functions, no tables, no way to files or the network.
+    pub(crate) fn session(&self) -> SessionContext {
+        let mut config = SessionConfig::new().with_information_schema(false);
+        config.options_mut().sql_parser.collect_spans = true;
+        // As the table crate advises: pushing join keys down as lists panics on dictionaries.
+        config.options_mut().optimizer.hash_join_inlist_pushdown_max_size = 0;
+        config.options_mut().optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
+        let context = SessionContext::new_with_config_rt(config, self.environment());
+        text::register(&context, self.text());
+        context
+    }
+
+    /// Reads a whole stream, counted against the memory pool.
+    pub(crate) async fn collect(
+        &self,
+        what: &str,
+        mut stream: SendableRecordBatchStream,
+    ) -> Result<(SchemaRef, Vec<RecordBatch>), CollectError> {
+        let pool = Arc::clone(&self.environment().memory_pool);
+        let reservation = MemoryConsumer::new(what.to_owned()).register(&pool);
+        let mut batches = Vec::new();
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(CollectError::Query)?;
+            if reservation.try_grow(batch.get_array_memory_size()).is_err() {
+                return Err(CollectError::TooLarge {
+                    held: reservation.size() + batch.get_array_memory_size(),
+                });
+            }
+            batches.push(batch);
+        }
+        Ok((stream.schema(), batches))
+    }
+}
+
+/// Why a result could not be collected: the query's own fault, or its size.
+#[derive(Debug)]
+pub(crate) enum CollectError {
+    Query(datafusion::common::DataFusionError),
+    TooLarge { held: usize },
+}
+
+impl CollectError {
+    /// Names what was collected; `query` turns the engine's words into an error with a place.
+    pub(crate) fn explain(
+        self,
+        what: &str,
+        query: impl FnOnce(datafusion::common::DataFusionError) -> DataError,
+    ) -> DataError {
+        match self {
+            Self::Query(error) => query(error),
+            Self::TooLarge { held } => DataError::TooLarge {
+                what: format!("the result of {what}"),
+                size: format!("at least {held} bytes in memory"),
+                limit: "what the memory pool has left".to_owned(),
+            },
+        }
+    }
+}
+
+/// Makes a table visible as `name` or `schema.name`.
+pub(crate) fn register_table(
+    context: &SessionContext,
+    schema: Option<&str>,
+    name: &str,
+    table: Arc<dyn TableProvider>,
+) -> Result<()> {
+    let Some(schema) = schema else {
+        let bare = datafusion::common::TableReference::bare(name);
+        return context.register_table(bare, table).map(drop).map_err(DataError::engine);
+    };
+    let catalog =
+        context.catalog("datafusion").ok_or_else(|| DataError::engine("no default catalog"))?;
+    let tables: Arc<dyn SchemaProvider> = match catalog.schema(schema) {
+        Some(tables) => tables,
+        None => {
+            let tables = Arc::new(MemorySchemaProvider::new());
+            let added: Arc<dyn SchemaProvider> = tables;
+            catalog.register_schema(schema, Arc::clone(&added)).map_err(DataError::engine)?;
+            added
+        }
+    };
+    tables.register_table(name.to_owned(), table).map(drop).map_err(DataError::engine)
+}

@@ -1,0 +1,336 @@
+//! How are tables read? Queries over the latest versions, rows of a pinned version, and the list of
+//! tables. Only SELECT and WITH run, and nothing here can reach a file or the network.
+
+use std::collections::HashMap;
+
+use datafusion::{
+    arrow::{
+        datatypes::{Field, Schema, SchemaRef},
+        json::{WriterBuilder, writer::JsonArray},
+        record_batch::RecordBatch,
+    },
+    common::DataFusionError,
+    dataframe::DataFrame,
+    execution::context::SQLOptions,
+    prelude::SessionContext,
+    sql::{parser::DFParser, parser::Statement, sqlparser::ast},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sextant_core::{Cancel, Digest};
+
+use crate::{
+    DataEngine,
+    catalog::{self, LatestTable},
+    content::{self, Column},
+    engine::register_table,
+    error::{DataError, Result},
+    table::TableMeta,
+};
+
+/// Most rows that one query returns.
+pub const QUERY_ROWS_MAX: usize = 100_000;
+
+/// One table in the list of tables.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableInfo {
+    /// The asset that makes it.
+    pub asset: String,
+    /// The names it has in a query.
+    pub names: Vec<String>,
+    /// Its latest version.
+    pub version: Digest,
+    /// The Delta version that holds it.
+    pub delta_version: u64,
+    /// Its folder, relative to the data folder.
+    pub path: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// When it was built.
+    pub built_at: String,
+}
+
+/// What a query returned.
+#[derive(Debug, Clone, Serialize)]
+pub struct QueryResult {
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Its rows, one value per column.
+    pub rows: Vec<Vec<Value>>,
+    /// Whether there were more rows than asked for.
+    pub truncated: bool,
+}
+
+impl DataEngine {
+    /// Every table with its latest version.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn tables(&self) -> Result<Vec<TableInfo>> {
+        let latest = catalog::latest_tables(&self.store().read()?)?;
+        let bare = bare_names(&latest);
+        let info = |table: &LatestTable| TableInfo {
+            asset: table.meta.asset.to_string(),
+            names: names(&table.meta, &bare),
+            version: table.version,
+            delta_version: table.meta.delta_version,
+            path: table.meta.path.clone(),
+            rows: table.meta.rows,
+            columns: table.meta.columns.clone(),
+            built_at: table.built_at.to_string(),
+        };
+        Ok(latest.iter().map(info).collect())
+    }
+
+    /// Runs a query over the latest versions of all tables.
+    ///
+    /// # Errors
+    /// When it is not a query, is wrong, or its result is too large.
+    pub fn query(&self, sql: &str, limit: usize, cancel: &Cancel) -> Result<QueryResult> {
+        let limit = limit.min(QUERY_ROWS_MAX);
+        let latest = catalog::latest_tables(&self.store().read()?)?;
+        let engine = self.clone();
+        let sql = sql.to_owned();
+        self.block(Some(cancel), async move {
+            let session = engine.session();
+            let statement = parse(&sql).map_err(SqlFault::without_file)?;
+            let failed = |error| SqlFault::Engine(error).without_file();
+            let wanted = session.state().resolve_table_references(&statement).map_err(failed)?;
+            let bare = bare_names(&latest);
+            for table in &latest {
+                if wanted.iter().any(|name| name.table() == table.meta.table) {
+                    engine.register_latest(&session, &table.meta, &bare).await?;
+                }
+            }
+            let frame = plan(&session, statement).await.map_err(SqlFault::without_file)?;
+            let frame = frame.limit(0, Some(limit + 1)).map_err(DataError::engine)?;
+            let stream = frame.execute_stream().await.map_err(failed)?;
+            let (schema, batches) = engine
+                .collect("the query", stream)
+                .await
+                .map_err(|error| error.explain("the query", failed))?;
+            let mut rows = json_arrays(&schema, &batches)?;
+            let truncated = rows.len() > limit;
+            rows.truncate(limit);
+            let columns = content::columns(&content::stored_schema(&schema));
+            Ok(QueryResult { columns, rows, truncated })
+        })
+    }
+
+    async fn register_latest(
+        &self,
+        session: &SessionContext,
+        meta: &TableMeta,
+        bare: &HashMap<String, usize>,
+    ) -> Result<()> {
+        let provider = self.pinned(meta).await?;
+        if bare.get(&meta.table) == Some(&1) {
+            register_table(session, None, &meta.table, std::sync::Arc::clone(&provider))?;
+        }
+        if meta.asset.folder() == "sources" {
+            register_table(session, Some(meta.asset.stem()), &meta.table, provider)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a table at its pinned version, as arrow; all columns when none are named.
+    ///
+    /// # Errors
+    /// When the table or a column is not there.
+    pub fn batches(
+        &self,
+        meta: &TableMeta,
+        columns: &[&str],
+    ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+        let engine = self.clone();
+        let meta = meta.clone();
+        let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+        self.block(None, async move {
+            let columns = if columns.is_empty() { None } else { Some(columns.as_slice()) };
+            engine.read_pinned(&meta, columns).await
+        })
+    }
+
+    /// The rows of a table at its pinned version, as JSON; all columns when none are named.
+    ///
+    /// # Errors
+    /// When the table or a column is not there.
+    pub fn rows(&self, meta: &TableMeta, columns: &[&str]) -> Result<Vec<Map<String, Value>>> {
+        let (_, batches) = self.batches(meta, columns)?;
+        json_objects(&batches)
+    }
+
+    /// Where a table version is.
+    ///
+    /// # Errors
+    /// When no table has that version.
+    pub fn table_version(&self, version: &Digest) -> Result<TableMeta> {
+        let found = catalog::table_version(&self.store().read()?, version)?;
+        let found = found.map(|table| table.meta);
+        found.ok_or_else(|| DataError::NotFound {
+            what: "table version",
+            name: version.to_string(),
+            known: String::new(),
+        })
+    }
+
+    /// Whether the pinned version still holds the rows that its digest names.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn verify(&self, meta: &TableMeta) -> Result<bool> {
+        let engine = self.clone();
+        let meta = meta.clone();
+        self.block(None, async move { Ok(engine.content_of(&meta).await? == meta.content) })
+    }
+}
+
+/// How many tables want each bare name.
+fn bare_names(latest: &[LatestTable]) -> HashMap<String, usize> {
+    let mut wanted = HashMap::new();
+    for table in latest {
+        *wanted.entry(table.meta.table.clone()).or_insert(0) += 1;
+    }
+    wanted
+}
+
+fn names(meta: &TableMeta, bare: &HashMap<String, usize>) -> Vec<String> {
+    let mut names = Vec::new();
+    if bare.get(&meta.table) == Some(&1) {
+        names.push(meta.table.clone());
+    }
+    if meta.asset.folder() == "sources" {
+        names.push(format!("{}.{}", meta.asset.stem(), meta.table));
+    }
+    names
+}
+
+/// Why SQL did not run.
+#[derive(Debug)]
+pub(crate) enum SqlFault {
+    /// It is not a query; how it begins.
+    Refused(String),
+    Engine(DataFusionError),
+}
+
+impl SqlFault {
+    fn without_file(self) -> DataError {
+        match self {
+            Self::Refused(statement) => DataError::StatementRefused { place: None, statement },
+            Self::Engine(error) => {
+                let fault = describe(&error);
+                let at = fault.line.map_or_else(String::new, |line| format!(" (line {line})"));
+                let message = format!("{}{at}", fault.message);
+                DataError::Sql { place: None, message, compiled: None }
+            }
+        }
+    }
+}
+
+/// Reads one query. Anything that is not exactly one SELECT or WITH is refused.
+pub(crate) fn parse(sql: &str) -> Result<Statement, SqlFault> {
+    let statements = DFParser::parse_sql(sql).map_err(SqlFault::Engine)?;
+    let mut statements = statements.into_iter();
+    let statement = match (statements.next(), statements.next()) {
+        (Some(statement), None) => statement,
+        (None, _) => return Err(SqlFault::Refused("nothing".to_owned())),
+        (Some(_), Some(second)) => {
+            return Err(SqlFault::Refused(format!("a second statement: {}", begin(&second))));
+        }
+    };
+    match &statement {
+        Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)) => {}
+        other => return Err(SqlFault::Refused(begin(other))),
+    }
+    Ok(statement)
+}
+
+/// Plans one query. The plan is checked again: a SELECT can hide a statement that writes.
+pub(crate) async fn plan(
+    context: &SessionContext,
+    statement: Statement,
+) -> Result<DataFrame, SqlFault> {
+    let beginning = begin(&statement);
+    let plan = context.state().statement_to_plan(statement).await.map_err(SqlFault::Engine)?;
+    let options =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    if options.verify_plan(&plan).is_err() {
+        return Err(SqlFault::Refused(beginning));
+    }
+    context.execute_logical_plan(plan).await.map_err(SqlFault::Engine)
+}
+
+fn begin(statement: &Statement) -> String {
+    let text = statement.to_string();
+    text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// An error of the SQL engine in plain words.
+pub(crate) struct Described {
+    pub(crate) message: String,
+    pub(crate) line: Option<usize>,
+    pub(crate) column: Option<usize>,
+}
+
+pub(crate) fn describe(error: &DataFusionError) -> Described {
+    let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
+    let text = error.find_root().strip_backtrace();
+    let after = |marker: &str| -> Option<usize> {
+        let rest = text.split_once(marker)?.1;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    };
+    let place = |from_span: Option<u64>, marker: &str| {
+        from_span
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(|number| *number > 0)
+            .or_else(|| after(marker))
+    };
+    let line = place(span.map(|span| span.start.line), "Line: ");
+    let column = place(span.map(|span| span.start.column), "Column: ");
+    let mut message = text.as_str();
+    for noise in ["SQL error: ", "Error during planning: ", "Schema error: ", "Execution error: "] {
+        message = message.strip_prefix(noise).unwrap_or(message);
+    }
+    let message = message
+        .strip_prefix("ParserError(\"")
+        .and_then(|inner| inner.strip_suffix("\")"))
+        .unwrap_or(message)
+        .replace("\\\"", "\"")
+        .replace("datafusion.public.", "");
+    Described { message, line, column }
+}
+
+/// Each row as a JSON object.
+pub(crate) fn json_objects(batches: &[RecordBatch]) -> Result<Vec<Map<String, Value>>> {
+    let mut writer =
+        WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
+    for batch in batches {
+        writer.write(batch).map_err(DataError::engine)?;
+    }
+    writer.finish().map_err(DataError::engine)?;
+    let bytes = writer.into_inner();
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_slice(&bytes).map_err(DataError::engine)
+}
+
+/// Each row as a JSON array. Two columns of the same name stay two.
+fn json_arrays(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<Vec<Value>>> {
+    let numbered = |(index, field): (usize, &std::sync::Arc<Field>)| {
+        Field::new(index.to_string(), field.data_type().clone(), true)
+    };
+    let fields: Vec<Field> = schema.fields().iter().enumerate().map(numbered).collect();
+    let schema = std::sync::Arc::new(Schema::new(fields));
+    let mut renamed = Vec::with_capacity(batches.len());
+    for batch in batches.iter().filter(|batch| batch.num_columns() > 0) {
+        let columns = batch.columns().to_vec();
+        let batch = RecordBatch::try_new(std::sync::Arc::clone(&schema), columns);
+        renamed.push(batch.map_err(DataError::engine)?);
+    }
+    let rows = json_objects(&renamed)?;
+    Ok(rows.into_iter().map(|row| row.into_iter().map(|(_, value)| value).collect()).collect())
+}

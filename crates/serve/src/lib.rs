@@ -1,0 +1,18 @@
+//! Layer 5: who may ask now, and how is a model elsewhere asked?
+//!
+//! [`Admission`] bounds what runs and what waits, and sheds the rest with a time to come back.
+//! [`Upstream`] speaks to an OpenAI-compatible endpoint. This crate must not know retrieval,
+//! prompts, lineage, or the HTTP server that uses it.
+
+#![deny(missing_docs)]
+
+mod admission;
+mod error;
+mod sse;
+mod upstream;
+
+pub use admission::{Admission, AdmissionOptions, Load, Permit};
+pub use error::{CODES, ServeError};
+pub use upstream::{
+    ApiKey, ChatMessage, Timeouts, Upstream, UpstreamCompletion, UpstreamOptions,
+};

@@ -1,0 +1,8 @@
+//! What do programs call? Health, operations, keys, and the OpenAI wire.
+
+pub(crate) mod answers;
+pub(crate) mod health;
+pub(crate) mod keys;
+pub(crate) mod openai;
+pub(crate) mod openapi;
+pub(crate) mod ops;

@@ -1,0 +1,123 @@
+//! How is a body read? With a bound on its size and on its depth, and only after the caller was
+//! let in.
+
+use axum::{body::Body, extract::FromRequest, extract::Request, http::header};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use sextant_core::limits::REQUEST_BODY_BYTES_MAX;
+
+use crate::{error::ServerError, limits, reply::Refusal};
+
+/// A JSON body.
+pub(crate) struct JsonBody<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        // A form or plain text can be sent by any web page without asking; JSON cannot.
+        if !kind.is_some_and(|kind| kind.trim_start().starts_with("application/json")) {
+            let reason = "the body must be sent as `Content-Type: application/json`";
+            return Err(ServerError::field("content-type", reason).into());
+        }
+        let bytes = read(request, REQUEST_BODY_BYTES_MAX).await?;
+        Ok(Self(parse(&bytes)?))
+    }
+}
+
+/// The fields of an HTML form.
+pub(crate) struct FormBody(pub Vec<(String, String)>);
+
+impl FormBody {
+    /// One field, empty when it was not sent.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
+    }
+}
+
+impl<S: Sync + Send> FromRequest<S> for FormBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let bytes = read(Request::new(body), limits::FORM_BYTES_MAX).await?;
+        let request = Request::from_parts(parts, Body::from(bytes));
+        let form = axum::Form::<Vec<(String, String)>>::from_request(request, state).await;
+        let axum::Form(fields) = form.map_err(|error| ServerError::BadRequest {
+            field: None,
+            reason: format!("not a form: {error}"),
+        })?;
+        Ok(Self(fields))
+    }
+}
+
+async fn read(request: Request, limit: usize) -> Result<Bytes, ServerError> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit as u64) {
+        return Err(ServerError::TooLarge { what: "body", limit });
+    }
+    axum::body::to_bytes(request.into_body(), limit).await.map_err(|error| {
+        if std::error::Error::source(&error)
+            .is_some_and(|cause| cause.to_string().contains("length limit"))
+        {
+            return ServerError::TooLarge { what: "body", limit };
+        }
+        let reason = format!("the body could not be read: {error}");
+        ServerError::BadRequest { field: None, reason }
+    })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ServerError> {
+    if deeper_than(bytes, limits::JSON_DEPTH_MAX) {
+        let reason = format!("the JSON is nested deeper than {}", limits::JSON_DEPTH_MAX);
+        return Err(ServerError::BadRequest { field: None, reason });
+    }
+    serde_json::from_slice(bytes).map_err(|error| ServerError::BadRequest {
+        field: None,
+        reason: format!("the body is not the JSON expected here: {error}"),
+    })
+}
+
+/// Whether brackets outside strings nest deeper than `limit`.
+fn deeper_than(bytes: &[u8], limit: usize) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match (in_text, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_counts_brackets_outside_strings() {
+        for (text, expected) in [
+            ("[[1]]", false),
+            ("[[[1]]]", true),
+            (r#"["[[[["]"#, false),
+            (r#"["\"[[[["]"#, false),
+            (r#"["\\",[[1]]]"#, true),
+            ("[1],[2],[3],[4]", false),
+        ] {
+            assert_eq!(deeper_than(text.as_bytes(), 2), expected, "{text}");
+        }
+    }
+}

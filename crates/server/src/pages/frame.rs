@@ -1,0 +1,286 @@
+//! What is around every page? The navigation, the theme, and the way a failure is shown.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts, Request},
+    http::{HeaderMap, StatusCode, Uri, request::Parts},
+    response::{Html, IntoResponse, Response},
+};
+use maud::{DOCTYPE, Markup, html};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{icons, statics};
+use crate::{
+    error::ServerError,
+    guard::Caller,
+    jobs::run_op,
+    keys::Role,
+    reply::{Refusal, decorate},
+    sessions::cookie,
+    state::Shared,
+};
+
+/// Which entry of the navigation a page belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nav {
+    Home,
+    Assets,
+    Runs,
+    Releases,
+    Ask,
+    Docs,
+    None,
+}
+
+/// The navigation: entry, address, word, the key that follows `g`.
+const NAV: &[(Nav, &str, &str, &str)] = &[
+    (Nav::Home, "/", "Home", "h"),
+    (Nav::Assets, "/assets", "Assets", "a"),
+    (Nav::Runs, "/runs", "Runs", "r"),
+    (Nav::Releases, "/releases", "Releases", "l"),
+    (Nav::Ask, "/ask", "Ask", "q"),
+    (Nav::Docs, "/docs", "Docs", "d"),
+];
+
+/// Light, dark, or whatever the system says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Theme {
+    System,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    /// What a request asks for: `?theme=` first, then the cookie that the toggle sets.
+    pub fn of(request: &Request) -> Self {
+        Self::from_parts(request.uri(), request.headers())
+    }
+
+    fn from_parts(uri: &Uri, headers: &HeaderMap) -> Self {
+        let asked = uri
+            .query()
+            .and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("theme=")));
+        match asked.or_else(|| cookie(headers, "sxt_theme")) {
+            Some("dark") => Self::Dark,
+            Some("light") => Self::Light,
+            _ => Self::System,
+        }
+    }
+
+    const fn attribute(self) -> Option<&'static str> {
+        match self {
+            Self::System => None,
+            Self::Light => Some("light"),
+            Self::Dark => Some("dark"),
+        }
+    }
+}
+
+/// What a page's handler is given: the way to the data and the frame around the page.
+pub(crate) struct Frame {
+    pub shared: Arc<Shared>,
+    pub caller: Option<Caller>,
+    pub theme: Theme,
+    pub query: Vec<(String, String)>,
+}
+
+impl FromRequestParts<Arc<Shared>> for Frame {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Infallible> {
+        let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map(|query| query.0)
+            .unwrap_or_default();
+        Ok(Self {
+            shared: Arc::clone(shared),
+            caller: parts.extensions.get::<Caller>().cloned(),
+            theme: Theme::from_parts(&parts.uri, &parts.headers),
+            query,
+        })
+    }
+}
+
+impl Frame {
+    /// One parameter of the address, when it is there and not empty.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty())
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the caller's key has this role: decides which buttons are shown, not what is allowed.
+    pub fn may(&self, role: Role) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.role >= role)
+    }
+
+    /// Runs an operation and reads its result into a view.
+    pub async fn op<T: DeserializeOwned>(&self, op: Value) -> Result<T, Refusal> {
+        let name = op.get("op").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut result = run_op(&self.shared, op).await?;
+        drop_nulls(&mut result);
+        serde_json::from_value(result)
+            .map_err(|source| ServerError::Shape { op: name, source }.into())
+    }
+
+    /// The whole page, or the failure in its place.
+    pub fn answer(&self, title: &str, nav: Nav, body: Result<Markup, Refusal>) -> Response {
+        match body {
+            Ok(body) => self.page(title, nav, &body),
+            Err(refusal) => {
+                let shown = html! { header.head { h1 { (title) } } (failure(&refusal)) };
+                let mut response = self.page(title, nav, &shown);
+                *response.status_mut() = refusal.status;
+                decorate(refusal.status, response.headers_mut());
+                response
+            }
+        }
+    }
+
+    fn page(&self, title: &str, nav: Nav, body: &Markup) -> Response {
+        document(
+            title,
+            self.theme,
+            &html! {
+                a.skip href="#main" { "Skip to content" }
+                div.shell {
+                    (sidebar(nav, self.caller.as_ref()))
+                    main #main tabindex="-1" { (body) }
+                }
+                (shortcuts())
+            },
+        )
+        .into_response()
+    }
+}
+
+/// Absent and null are the same to a view.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// A page without navigation: the login form, and refusals before a page was reached.
+pub(crate) fn bare(title: &str, theme: Theme, body: &Markup) -> Html<String> {
+    document(title, theme, &html! { main.bare #main { (body) } })
+}
+
+/// A refusal as a page of its own.
+pub(crate) fn error_page(refusal: &Refusal, theme: Theme) -> Response {
+    let title = if refusal.status == StatusCode::NOT_FOUND { "Not found" } else { "Refused" };
+    let page = bare(
+        title,
+        theme,
+        &html! {
+            a.brand href="/" { (icons::sextant()) span { "Sextant" } }
+            (failure(refusal))
+            p { a.button href="/" { "Home" } }
+        },
+    );
+    let mut response = (refusal.status, page).into_response();
+    decorate(refusal.status, response.headers_mut());
+    response
+}
+
+/// What failed, why, and what to do.
+pub(crate) fn failure(refusal: &Refusal) -> Markup {
+    html! {
+        section.notice.bad role="alert" {
+            div.notice-icon { (icons::state("failed")) }
+            div {
+                p.notice-title { (refusal.failure.chain()) }
+                @if let Some(hint) = refusal.failure.hint() { p { (hint) } }
+                p.quiet {
+                    (refusal.failure.code().title) " · "
+                    code { (refusal.failure.code()) }
+                    @if let Some(place) = refusal.failure.place() { " · " code { (place) } }
+                }
+            }
+        }
+    }
+}
+
+fn document(title: &str, theme: Theme, body: &Markup) -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" data-theme=[theme.attribute()] {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Sextant" }
+                link rel="icon" href=(statics::address("favicon.svg")) type="image/svg+xml";
+                link rel="stylesheet" href=(statics::address("base.css"));
+                link rel="stylesheet" href=(statics::address("pages.css"));
+                script type="module" src=(statics::address("app.js")) {}
+            }
+            body { (body) }
+        }
+    };
+    Html(page.into_string())
+}
+
+fn sidebar(active: Nav, caller: Option<&Caller>) -> Markup {
+    html! {
+        nav.side aria-label="Main" {
+            a.brand href="/" { (icons::sextant()) span { "Sextant" } }
+            ul {
+                @for (nav, address, word, key) in NAV {
+                    li {
+                        a href=(address) aria-current=[(*nav == active).then_some("page")]
+                            data-go=(key) title={ "g then " (key) } {
+                            (icons::nav(word)) span { (word) }
+                            kbd aria-hidden="true" { "g " (key) }
+                        }
+                    }
+                }
+            }
+            div.side-foot {
+                @if let Some(caller) = caller {
+                    span.who title={ "role: " (caller.role.as_str()) } { (caller.name) }
+                    @if caller.by_cookie {
+                        form method="post" action="/logout" {
+                            button.link type="submit" { "Log out" }
+                        }
+                    }
+                }
+                div.side-tools {
+                    button.icon type="button" data-theme-toggle aria-label="Switch between light and dark" {
+                        (icons::theme())
+                    }
+                    button.icon type="button" popovertarget="shortcuts" aria-label="Keyboard shortcuts" {
+                        "?"
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn shortcuts() -> Markup {
+    html! {
+        div.sheet #shortcuts popover {
+            h2 { "Keyboard" }
+            dl.keys {
+                @for (_, _, word, key) in NAV {
+                    div { dt { kbd { "g" } " " kbd { (key) } } dd { (word) } }
+                }
+                div { dt { kbd { "/" } } dd { "Search or ask" } }
+                div { dt { kbd { "t" } } dd { "Light or dark" } }
+                div { dt { kbd { "?" } } dd { "This list" } }
+                div { dt { kbd { "Esc" } } dd { "Close a panel" } }
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! How does the server reach the application? Through its own small port, plugged in here.
+
+use std::sync::Arc;
+
+use sextant_app::{App, ChatAsk, Op};
+use sextant_core::{Cancel, Events, Failure};
+use sextant_server::{Backend, ChatRequest, PinnedRelease};
+use serde_json::Value;
+
+/// The application behind the server's port.
+pub struct AppBackend(pub Arc<App>);
+
+impl Backend for AppBackend {
+    fn run(&self, op: Value, events: &dyn Events, cancel: &Cancel) -> Result<Value, Failure> {
+        self.0.run(Op::from_json(op)?, events, cancel)
+    }
+
+    fn pin(&self, model: &str) -> Result<PinnedRelease, Failure> {
+        let (name, digest) = self.0.pin(Some(model))?;
+        Ok(PinnedRelease { name, digest: digest.to_string() })
+    }
+
+    fn chat(
+        &self,
+        request: ChatRequest,
+        on_delta: &mut dyn FnMut(&str),
+        _cancel: &Cancel,
+    ) -> Result<Value, Failure> {
+        let question = request.question().to_owned();
+        let history = request.turns.len().saturating_sub(1);
+        let ask = ChatAsk {
+            answer: request.answer_id,
+            release_name: request.release.name,
+            release: request.release.digest,
+            question,
+            history: request
+                .turns
+                .into_iter()
+                .take(history)
+                .map(|turn| (turn.role, turn.text))
+                .collect(),
+        };
+        self.0.chat(&ask, on_delta)
+    }
+
+    fn releases(&self) -> Vec<String> {
+        self.0.live_releases().unwrap_or_default()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.0.ready().map_err(|failure| failure.to_string())
+    }
+
+    fn metrics(&self) -> Vec<(String, String, f64)> {
+        self.0.metrics()
+    }
+
+    fn manual(&self) -> Vec<(String, String)> {
+        sextant_app::manual_pages()
+    }
+
+    fn op_schema(&self) -> Value {
+        Op::schema()
+    }
+}

@@ -1,0 +1,275 @@
+//! What can be typed? The one definition from which the parser, `--help`, the completions and the
+//! man pages come.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// One binary for the six layers under an AI feature, joined by one chain of lineage.
+#[derive(Debug, Parser)]
+#[command(name = "sextant", version, about, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The project's folder; found upwards from here when absent
+    #[arg(short = 'C', long, global = true, env = "SEXTANT_PROJECT", value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// The profile of sextant.toml to use
+    #[arg(long, global = true, env = "SEXTANT_PROFILE", value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no progress and no hints
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print what happens inside, to stderr (repeat for more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the whole loop on a real example, in minutes
+    Demo {
+        /// Where to make the demo project
+        #[arg(long, default_value = "sextant-demo")]
+        dir: PathBuf,
+        /// Stop at the end instead of leaving the server running
+        #[arg(long)]
+        exit: bool,
+        /// The server's port
+        #[arg(long, default_value_t = 7700)]
+        port: u16,
+    },
+    /// Make a project from the built-in template
+    Init {
+        /// The new project's name and folder
+        name: String,
+        /// The folder of Markdown or text files that it answers from
+        #[arg(long, value_name = "DIR")]
+        docs: Option<PathBuf>,
+    },
+    /// Serve, and rebuild what is stale as files change
+    Dev(ServeArgs),
+    /// Serve the live releases, the pages and the API
+    Serve(ServeArgs),
+    /// Build what is stale
+    Build {
+        /// Which assets: `name`, `+name`, `name+`, `tag:x`, `path:glob`; all when absent
+        select: Vec<String>,
+        /// Assets to leave out
+        #[arg(long, value_name = "SELECTOR")]
+        exclude: Vec<String>,
+        /// Build the selected assets even when they are fresh
+        #[arg(long)]
+        full: bool,
+    },
+    /// Show every asset: fresh, stale and why, failed
+    #[command(visible_alias = "ls")]
+    Status,
+    /// Show the versions of an asset
+    Versions { asset: String },
+    /// Ask the released feature
+    Ask {
+        /// The question
+        question: String,
+        /// The release to ask; the project's only one when absent
+        #[arg(long)]
+        release: Option<String>,
+    },
+    /// Show the newest answers
+    Answers {
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show the chain from an answer or a version back to the bytes
+    Why {
+        /// `last`, an answer id, a digest or a unique prefix, an asset, or a name
+        #[arg(default_value = "last")]
+        id: String,
+    },
+    /// Show the chain forward: what was made from it, and which answers used it
+    Impact {
+        /// A digest or a unique prefix, an asset, a document's path, or a name
+        id: String,
+    },
+    /// Show what moved between two releases
+    Diff {
+        /// The older release: digest, prefix, name, or NAME~1 for the one before
+        a: String,
+        /// The newer release
+        b: String,
+    },
+    /// Answer a recorded question again with its release, and compare
+    Replay {
+        #[arg(default_value = "last")]
+        id: String,
+    },
+    /// Make the release before the present one live again
+    Rollback {
+        /// The release's name; the project's only one when absent
+        release: Option<String>,
+    },
+    /// Releases: create, gate, promote, list, show
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Tables, queries, failing rows, datasets
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Training runs, curves, the best checkpoint
+    #[command(subcommand)]
+    Track(TrackCommand),
+    /// Search an index
+    #[command(subcommand)]
+    Index(IndexCommand),
+    /// Evaluation reports
+    #[command(subcommand)]
+    Eval(EvalCommand),
+    /// The chain of lineage: gaps
+    #[command(subcommand)]
+    Lineage(LineageCommand),
+    /// Check every stored byte and every link of the chain
+    Fsck {
+        /// Delete files that unfinished work left behind
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Check the machine, the folder and the project
+    Doctor,
+    /// Show, check or describe the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Say what an error code means
+    Explain {
+        /// SXT-nnnn
+        code: String,
+    },
+    /// Print completions for a shell
+    Completion { shell: clap_complete::Shell },
+    /// Write the man pages into a folder
+    Man { dir: PathBuf },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// The port; 0 takes a free one
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Ask every caller for a key, also on loopback
+    #[arg(long)]
+    pub require_auth: bool,
+    /// Further host names that requests may name
+    #[arg(long, value_name = "HOST")]
+    pub allowed_host: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReleaseCommand {
+    /// Pin the present versions in a new release
+    Create { name: Option<String> },
+    /// Run the rules of a release's gate
+    Gate { id: String },
+    /// Make a release live
+    Promote {
+        id: String,
+        /// Promote without a passed gate, for this reason
+        #[arg(long, value_name = "REASON")]
+        force: Option<String>,
+    },
+    /// List the releases, newest first
+    List,
+    /// Show what a release pins
+    Show { id: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// List the tables
+    Tables,
+    /// Run a SELECT over the newest tables
+    Query {
+        sql: String,
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Show the rows that failed the newest checks
+    Failures {
+        /// The checks, such as checks/sections
+        asset: String,
+    },
+    /// Show rows of a dataset snapshot
+    Dataset {
+        id: String,
+        #[arg(long)]
+        split: Option<String>,
+        #[arg(long, default_value_t = 10)]
+        limit: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TrackCommand {
+    /// List the runs
+    Runs,
+    /// Show one run with its metrics
+    Run {
+        #[arg(default_value = "last")]
+        id: String,
+    },
+    /// Which run made the best checkpoint?
+    Best {
+        /// The metric; validation_mrr when absent
+        #[arg(long)]
+        metric: Option<String>,
+        /// Only runs of this training asset
+        #[arg(long)]
+        asset: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum IndexCommand {
+    /// Search
+    Search {
+        query: String,
+        #[arg(long)]
+        index: Option<String>,
+        #[arg(short, default_value_t = 10)]
+        k: u32,
+        /// bm25, vector or hybrid
+        #[arg(long, default_value = "hybrid")]
+        mode: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EvalCommand {
+    /// Show the newest report
+    Show { name: Option<String> },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LineageCommand {
+    /// List the inputs whose origin nobody recorded
+    Holes,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show every value and where it comes from
+    Show,
+    /// Check all project files
+    Check,
+    /// Print the JSON Schemas of the project files
+    Schema,
+}

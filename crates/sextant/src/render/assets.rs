@@ -1,0 +1,179 @@
+//! Assets, builds, tables and configuration.
+
+use serde_json::Value;
+
+use super::text::{Style, cut, items, plain, pretty, seconds, short, table};
+
+pub fn build(result: &Value) -> String {
+    let count = |field: &str| result[field].as_u64().unwrap_or(0);
+    let mut text = String::new();
+    for asset in items(result, "assets") {
+        if let Some(error) = asset["error"].as_object() {
+            let message = error.get("message").map(plain).unwrap_or_default();
+            let code = error.get("code").map(plain).unwrap_or_default();
+            text.push_str(&format!(
+                "{} {} {message}\n",
+                Style::Bad.paint(code),
+                Style::Bold.paint(plain(&asset["asset"]))
+            ));
+        }
+    }
+    let mut parts = vec![format!("{} built", count("built"))];
+    for (field, word) in
+        [("unchanged", "unchanged"), ("held", "held"), ("failed", "failed"), ("skipped", "skipped")]
+    {
+        if count(field) > 0 {
+            parts.push(format!("{} {word}", count(field)));
+        }
+    }
+    let time = seconds(result["seconds"].as_f64().unwrap_or(0.0));
+    text.push_str(&format!("{} in {time}\n", parts.join(", ")));
+    for release in items(result, "releases") {
+        text.push_str(&release_line(release));
+    }
+    text
+}
+
+fn release_line(release: &Value) -> String {
+    let verb = if release["promoted"].as_bool().unwrap_or(false) {
+        Style::Good.paint("released")
+    } else {
+        Style::Warn.paint("not released")
+    };
+    format!(
+        "{verb} {} {}  {}\n",
+        plain(&release["name"]),
+        short(&release["digest"]),
+        plain(&release["reason"])
+    )
+}
+
+pub fn status(result: &Value) -> String {
+    let rows: Vec<Vec<String>> = items(result, "assets")
+        .iter()
+        .map(|asset| {
+            vec![
+                state(&plain(&asset["state"])),
+                plain(&asset["asset"]),
+                plain(&asset["kind"]),
+                short(&asset["version"]),
+                cut(&plain(&asset["why"]), 60),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "no assets yet: add a file to sources/, then `sextant build`\n".to_owned();
+    }
+    let mut text = table(&["state", "asset", "kind", "version", "why"], &rows);
+    for release in items(result, "releases") {
+        if release["live"].as_bool().unwrap_or(false) {
+            text.push_str(&format!(
+                "\nlive: {} {}  {}\n",
+                Style::Bold.paint(plain(&release["name"])),
+                short(&release["digest"]),
+                plain(&release["reason"])
+            ));
+        }
+    }
+    let holes = result["holes"].as_u64().unwrap_or(0);
+    if holes > 0 {
+        text.push_str(&format!("{holes} holes in the chain: `sextant lineage holes`\n"));
+    }
+    text
+}
+
+fn state(word: &str) -> String {
+    match word {
+        "fresh" => Style::Good.paint("● fresh"),
+        "stale" => Style::Warn.paint("◐ stale"),
+        "held" => Style::Dim.paint("◌ held"),
+        "failed" => Style::Bad.paint("✗ failed"),
+        "never" => Style::Dim.paint("○ never"),
+        other => other.to_owned(),
+    }
+}
+
+pub fn versions(result: &Value) -> String {
+    let rows: Vec<Vec<String>> = items(result, "versions")
+        .iter()
+        .map(|version| {
+            let inputs: Vec<String> = version["inputs"].as_object().map_or_else(Vec::new, |map| {
+                map.iter().map(|(asset, digest)| format!("{asset}={}", short(digest))).collect()
+            });
+            vec![
+                short(&version["version"]),
+                plain(&version["at"]),
+                short(&version["recipe"]),
+                cut(&inputs.join(" "), 80),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "never built\n".to_owned();
+    }
+    table(&["version", "built", "recipe", "inputs"], &rows)
+}
+
+pub fn tables(result: &Value) -> String {
+    let rows: Vec<Vec<String>> = items(result, "tables")
+        .iter()
+        .map(|entry| {
+            vec![
+                plain(&entry["name"]),
+                plain(&entry["rows"]),
+                plain(&entry["delta_version"]),
+                plain(&entry["asset"]),
+                cut(&columns(&entry["columns"]), 80),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return "no tables yet: `sextant build`\n".to_owned();
+    }
+    table(&["table", "rows", "version", "asset", "columns"], &rows)
+}
+
+fn columns(value: &Value) -> String {
+    let Some(list) = value.as_array() else { return plain(value) };
+    let names: Vec<String> = list
+        .iter()
+        .map(|column| match &column["name"] {
+            Value::Null => plain(column),
+            name => format!("{} {}", plain(name), plain(&column["type"])),
+        })
+        .collect();
+    names.join(", ")
+}
+
+pub fn rows(result: &Value) -> String {
+    let columns: Vec<String> = items(result, "columns").iter().map(plain).collect();
+    let heading: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let rows: Vec<Vec<String>> = items(result, "rows")
+        .iter()
+        .map(|row| match row {
+            Value::Array(cells) => cells.iter().map(|cell| cut(&plain(cell), 60)).collect(),
+            row => columns.iter().map(|column| cut(&plain(&row[column.as_str()]), 60)).collect(),
+        })
+        .collect();
+    let mut text = table(&heading, &rows);
+    let total = result["total"].as_u64();
+    let shown = rows.len();
+    match (result["truncated"].as_bool(), total) {
+        (Some(true), _) => text.push_str(&format!("{shown} rows shown; there are more (--limit)\n")),
+        (_, Some(total)) => text.push_str(&format!("{shown} of {total} rows\n")),
+        _ => text.push_str(&format!("{shown} rows\n")),
+    }
+    text
+}
+
+pub fn config(result: &Value) -> String {
+    let rows: Vec<Vec<String>> = items(result, "values")
+        .iter()
+        .map(|value| vec![plain(&value["key"]), plain(&value["value"]), plain(&value["origin"])])
+        .collect();
+    if rows.is_empty() { pretty(result) + "\n" } else { table(&["key", "value", "origin"], &rows) }
+}
+
+pub fn config_check(result: &Value) -> String {
+    format!("{} assets, {} files: no error found\n", plain(&result["assets"]), plain(&result["files"]))
+}

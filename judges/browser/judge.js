@@ -1,0 +1,236 @@
+// Can a person do the whole job in a browser, with the mouse and with the keyboard alone, in light and
+// in dark? Screenshots of every page go to the artifacts folder.
+"use strict";
+
+const { execFileSync } = require("node:child_process");
+const fs = require("node:fs");
+const path = require("node:path");
+const { chromium } = require("playwright-core");
+
+const { SEXTANT_URL: url, SEXTANT_PROJECT: project, SEXTANT_BIN: binary } = process.env;
+const shots = path.join(process.env.SEXTANT_ARTIFACTS, "screenshots");
+const CITED = "[data-turns] button.cite, [data-turns] .sources button";
+const QUESTION = "How do I roll back a release?";
+
+let checks = 0;
+let failed = 0;
+function check(condition, what) {
+  checks += 1;
+  if (!condition) {
+    failed += 1;
+    console.log(`   NOT: ${what}`);
+  }
+}
+
+function sextant(...words) {
+  const environment = { ...process.env };
+  delete environment.SEXTANT_PROJECT;
+  return JSON.parse(
+    execFileSync(binary, [...words, "--json"], {
+      cwd: project,
+      env: environment,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+    }),
+  );
+}
+
+// A second release, so that there is something to compare, promote and roll back.
+function secondRelease() {
+  const live = () => sextant("release", "list").releases.find((release) => release.live).digest;
+  const before = live();
+  const pages = [];
+  (function walk(folder) {
+    for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
+      const whole = path.join(folder, entry.name);
+      if (entry.isDirectory()) walk(whole);
+      else if (entry.name.endsWith(".md")) pages.push(whole);
+    }
+  })(path.join(project, "docs"));
+  fs.appendFileSync(pages.sort()[0], "\n## A section for the browser\n\nThe browser reads this sentence.\n");
+  sextant("build");
+  const after = live();
+  check(before !== after, "a changed page makes a new live release");
+  return { before, after };
+}
+
+async function visit(page, address, name) {
+  const response = await page.goto(url + address, { waitUntil: "load" });
+  check(response.ok(), `${address} answers ${response.status()}`);
+  check((await page.locator("main h1").count()) >= 1, `${address} has a heading`);
+  check((await page.locator("[role=alert]").count()) === 0, `${address} shows no failure`);
+  await page.waitForTimeout(150);
+  await page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true });
+}
+
+async function looks(page) {
+  await visit(page, "/", "home");
+  check(await page.getByText("Released").first().isVisible(), "Home says what is released");
+  await visit(page, "/assets", "assets");
+  const nodes = page.locator("svg a[data-asset]");
+  check((await nodes.count()) >= 8, "the graph has a node for every asset");
+  await nodes.first().click();
+  await page.waitForURL(/\/assets\/.+/);
+  await page.screenshot({ path: path.join(shots, "asset.png"), fullPage: true });
+  await page.locator("table a.id").first().click();
+  await page.waitForURL(/\/v\/.+/);
+  check(await page.getByText("Why: where it comes from").isVisible(), "a version shows its chain");
+  check(await page.getByText("Impact: what was made from it").isVisible(), "and what came of it");
+  await page.screenshot({ path: path.join(shots, "version.png"), fullPage: true });
+}
+
+async function runs(page) {
+  await visit(page, "/runs", "runs");
+  const rows = page.locator("table#runs tbody tr");
+  check((await rows.count()) >= 1, "there is a run");
+  check(await page.getByText("Best checkpoint").isVisible(), "the best checkpoint is named");
+  await page.locator("table#runs thead th").nth(2).click();
+  check((await rows.count()) >= 1, "a click on a column's head sorts");
+  await rows.first().locator("a").first().click();
+  await page.waitForURL(/\/runs\/.+/);
+  await page.waitForTimeout(300);
+  const drawn = page.locator(".curves svg, .curves canvas");
+  check((await drawn.count()) >= 1, "the curves are drawn");
+  await page.locator("[data-smooth]").fill("0.5");
+  await page.screenshot({ path: path.join(shots, "run.png"), fullPage: true });
+  await page.locator("[data-reset]").click();
+}
+
+const live = () => sextant("release", "list").releases.find((release) => release.live).digest;
+
+async function releases(page, { before, after }) {
+  await visit(page, "/releases", "releases");
+  await visit(page, `/releases/diff?a=${before}&b=${after}`, "diff");
+  check((await page.locator(".change").count()) >= 1, "the diff names the parts");
+  check(await page.getByText("documents").first().isVisible(), "the documents are among them");
+
+  await page.goto(`${url}/releases`);
+  await page.getByRole("button", { name: "Roll back" }).first().click();
+  await page.screenshot({ path: path.join(shots, "rollback.png") });
+  await page.locator("[popover]:popover-open button[type=submit]").click();
+  await page.waitForURL(/\/releases$/);
+  check(live() === before, "the button rolls back");
+
+  await page.goto(`${url}/releases/${after}`);
+  await page.getByRole("button", { name: "Promote" }).first().click();
+  await page.locator("[popover]:popover-open button[type=submit]").click();
+  await page.waitForURL(/\/releases$/);
+  check(live() === after, "the button promotes");
+}
+
+async function ask(page) {
+  await visit(page, "/ask", "ask-empty");
+  await page.locator("#question").fill(QUESTION);
+  await page.keyboard.press("Enter");
+  const cited = page.locator(CITED);
+  await cited.first().waitFor({ timeout: 30_000 });
+  await page.screenshot({ path: path.join(shots, "ask.png"), fullPage: true });
+  await cited.first().click();
+  const drawer = page.locator("[data-drawer]");
+  await drawer.waitFor({ state: "visible" });
+  await page.waitForTimeout(400);
+  check((await drawer.innerText()).length > 60, "a citation opens its passage");
+  await page.screenshot({ path: path.join(shots, "ask-passage.png"), fullPage: true });
+  await page.keyboard.press("Escape");
+  await drawer.waitFor({ state: "hidden" });
+  await page.locator("[data-turns]").getByRole("button", { name: /why/i }).first().click();
+  await drawer.waitFor({ state: "visible" });
+  await page.getByText(/nodes, no holes/).waitFor({ timeout: 15_000 });
+  check(true, "the why panel draws the chain");
+  await page.screenshot({ path: path.join(shots, "ask-why.png"), fullPage: true });
+}
+
+// Nothing but keys: to the page, to the question, and back.
+async function keyboard(page) {
+  await page.goto(url);
+  await page.keyboard.press("Tab");
+  const first = await page.evaluate(() => document.activeElement.textContent);
+  check(/skip/i.test(first), "the first Tab stop skips the navigation");
+  await page.keyboard.press("g");
+  await page.keyboard.press("q");
+  await page.waitForURL(/\/ask$/);
+  await page.waitForFunction(() => document.activeElement.id === "question");
+  check(true, "the page of questions waits for one");
+  await page.keyboard.type("What is a hole in the chain?");
+  await page.keyboard.press("Enter");
+  await page.locator(CITED).first().waitFor({ timeout: 30_000 });
+  check(true, "a question is asked and answered by keys alone");
+  await page.locator("#question").blur();
+  await page.keyboard.press("g");
+  await page.keyboard.press("a");
+  await page.waitForURL(/\/assets$/);
+  check(true, "g a goes to the assets");
+}
+
+async function dark(browser) {
+  const context = await browser.newContext({ colorScheme: "dark", viewport: { width: 1280, height: 800 } });
+  const page = await context.newPage();
+  for (const [address, name] of [["/", "home"], ["/assets", "assets"], ["/runs", "runs"], ["/releases", "releases"], ["/ask", "ask"]]) {
+    await visit(page, address, `${name}-dark`);
+  }
+  const colour = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = colour.match(/[\d.]+/g).slice(0, 3).every((part) => Number(part) > 128);
+  check(!light, `the dark scheme is dark, the page is ${colour}`);
+  await context.close();
+}
+
+async function narrow(browser) {
+  const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
+  const page = await context.newPage();
+  for (const [address, name] of [["/", "home"], ["/ask", "ask"], ["/releases", "releases"]]) {
+    await visit(page, address, `${name}-narrow`);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1);
+    check(!wide, `${address} fits a narrow screen`);
+  }
+  await context.close();
+}
+
+async function main() {
+  fs.mkdirSync(shots, { recursive: true });
+  const pair = secondRelease();
+  const browser = await chromium.launch({
+    executablePath: process.env.SEXTANT_CHROMIUM,
+    headless: true,
+    args: [
+      "--no-sandbox",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  try {
+    const context = await browser.newContext({ colorScheme: "light", viewport: { width: 1280, height: 800 } });
+    const page = await context.newPage();
+    const trouble = [];
+    const outside = [];
+    page.on("pageerror", (error) => trouble.push(error.message));
+    page.on("console", (message) => message.type() === "error" && trouble.push(message.text()));
+    page.on("request", (request) => {
+      const address = request.url();
+      if (!address.startsWith(url) && !address.startsWith("data:")) outside.push(address);
+    });
+    for (const part of [looks, runs, (p) => releases(p, pair), ask, keyboard]) {
+      try {
+        await part(page);
+      } catch (error) {
+        check(false, `${part.name || "releases"}: ${error.message.split("\n").slice(0, 4).join(" ")}`);
+        await page.screenshot({ path: path.join(shots, `failed-${part.name || "releases"}.png`), fullPage: true });
+      }
+    }
+    await dark(browser);
+    await narrow(browser);
+    check(trouble.length === 0, `no errors in the console: ${trouble.slice(0, 3).join(" | ")}`);
+    check(outside.length === 0, `nothing is loaded from elsewhere: ${outside.slice(0, 3).join(" ")}`);
+  } finally {
+    await browser.close();
+  }
+  console.log(`   ${checks} checks, ${failed} failed; screenshots in ${shots}`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+main().catch((error) => {
+  console.log(`   NOT: ${error.message}`);
+  process.exitCode = 1;
+});
