@@ -7,17 +7,20 @@ use std::{
 };
 
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sextant_core::{ActivityKind, ArtifactKind, Digest, Failure};
 use sextant_lineage::Act;
 use sextant_project::{
     About, Asset, AssetFile, AssetId, AssetKind, BuildContext, Built, Refresh, recipe_digest,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::{
     AgentError, Mode,
-    config::{CONFIG_FORMAT, GeneratorConfig, PASSAGES_MAX, ReaderKind, Retrieval, ServingConfig, Thresholds},
+    config::{
+        CONFIG_FORMAT, GeneratorConfig, PASSAGES_MAX, ReaderKind, Retrieval, ServingConfig,
+        Thresholds,
+    },
     policy::{Resolution, resolve_retrieval},
 };
 
@@ -184,7 +187,11 @@ pub(crate) fn setting(file: &AssetFile, key: &str, reason: impl Into<String>) ->
                 .is_some_and(|rest| rest.trim_start().starts_with('='))
         })
         .map(|index| index + 1);
-    AgentError::Setting { place: file.place(line, None), key: key.to_owned(), reason: reason.into() }
+    AgentError::Setting {
+        place: file.place(line, None),
+        key: key.to_owned(),
+        reason: reason.into(),
+    }
 }
 
 fn check(file: &AssetFile, spec: &AgentSpec) -> Result<(), AgentError> {
@@ -277,7 +284,11 @@ impl AgentAsset {
         });
         ServingConfig {
             format: CONFIG_FORMAT,
-            reader: if generator.is_some() { ReaderKind::Generator } else { ReaderKind::Extractive },
+            reader: if generator.is_some() {
+                ReaderKind::Generator
+            } else {
+                ReaderKind::Extractive
+            },
             generator,
             retrieval: Retrieval {
                 requested: self.spec.retrieval.as_str().to_owned(),
@@ -338,7 +349,9 @@ impl Asset for AgentAsset {
         let prompt = context.input(&self.prompt)?.version;
         let index = context.input(&self.index)?;
         let resolution = self.resolve(context)?;
-        context.events.info(format!("{}: retrieval is {}: {}", self.id, resolution.mode, resolution.reason));
+        context
+            .events
+            .info(format!("{}: retrieval is {}: {}", self.id, resolution.mode, resolution.reason));
         let config = self.config(prompt, resolution);
         act.kind(ActivityKind::Author);
         let version = act.manifest(ArtifactKind::ServingConfig, &config, &[prompt])?;
@@ -393,7 +406,12 @@ mod tests {
             (format!("{head}abstain_below=1.5\n"), 4),
             (format!("{head}[generator]\nbase_url='ftp://x'\nmodel='m'\n"), 5),
             (format!("{head}[generator]\nbase_url='http://u:p@x/v1'\nmodel='m'\n"), 5),
-            (format!("{head}[generator]\nbase_url='http://x/v1'\nmodel='m'\napi_key_env='sk-123'\n"), 7),
+            (
+                format!(
+                    "{head}[generator]\nbase_url='http://x/v1'\nmodel='m'\napi_key_env='sk-123'\n"
+                ),
+                7,
+            ),
         ] {
             let Err(failure) = load(&text) else { panic!("accepted: {text}") };
             assert_eq!(failure.place().and_then(|place| place.line), Some(line), "{failure}");

@@ -3,12 +3,12 @@
 
 use std::{ops::Range, sync::Arc, time::Instant};
 
-use sextant_core::{Digest, Failure, limits};
 use serde::{Deserialize, Serialize};
+use sextant_core::{Digest, Failure, limits};
 
 use crate::{
-    AgentError, ExtractiveReader, Extraction, Generator, Message, Mode, Passage, PassageSearch, Prompt, Quote,
-    ReaderKind, Role, ServingConfig,
+    AgentError, Extraction, ExtractiveReader, Generator, Message, Mode, Passage, PassageSearch,
+    Prompt, Quote, ReaderKind, Role, ServingConfig,
     extract::closest_unit,
     words::{terms, words},
 };
@@ -262,7 +262,10 @@ fn abstention(found: &Extraction, passages: &[Passage]) -> String {
         text.push_str(&format!(" None of the closest passages mentions {}.", list.join(" or ")));
     }
     if let Some(closest) = found.closest.and_then(|index| passages.get(index)) {
-        text.push_str(&format!(" The closest section is “{}” in {}.", closest.heading, closest.path));
+        text.push_str(&format!(
+            " The closest section is “{}” in {}.",
+            closest.heading, closest.path
+        ));
     }
     text
 }
@@ -359,8 +362,11 @@ fn without_unknown(text: &str, marks: &[Mark], passages: usize) -> String {
     let mut index = 0;
     while index < marks.len() {
         let range = marks[index].range.clone();
-        let group: Vec<usize> =
-            marks[index..].iter().take_while(|mark| mark.range == range).map(|mark| mark.n).collect();
+        let group: Vec<usize> = marks[index..]
+            .iter()
+            .take_while(|mark| mark.range == range)
+            .map(|mark| mark.n)
+            .collect();
         index += group.len();
         if group.iter().all(|n| known(*n)) {
             continue;

@@ -104,17 +104,14 @@ fn marks_of_a_generator_are_mapped_or_dropped() {
     let text = "The port is 7700 [1]. The key is in a file [2, 9]. Made up [7]. Code `a[3]`.";
     let (assistant, _) = assistant(Some(text));
     let (draft, _) = ask(&assistant, "Which port?");
-    assert_eq!(
-        draft.text,
-        "The port is 7700 [1]. The key is in a file [2]. Made up. Code `a[3]`."
-    );
+    assert_eq!(draft.text, "The port is 7700 [1]. The key is in a file [2]. Made up. Code `a[3]`.");
     assert_eq!(draft.dropped_citations, 2);
     assert_eq!(draft.model, "really-this");
     let quotes: Vec<_> = draft.citations.iter().map(|c| (c.n, c.quote.as_str())).collect();
-    assert_eq!(quotes, [
-        (1, "The server listens on port 7700."),
-        (2, "The admin key is in `.sextant/admin.key`."),
-    ]);
+    assert_eq!(
+        quotes,
+        [(1, "The server listens on port 7700."), (2, "The admin key is in `.sextant/admin.key`."),]
+    );
 }
 
 #[test]

@@ -219,9 +219,7 @@ fn take_paragraph(
     found: &mut Vec<Unit>,
 ) -> usize {
     let end = (at + 1..lines.len())
-        .find(|index| {
-            !matches!(shape(&body[lines[*index].clone()]), Shape::Text | Shape::Indented)
-        })
+        .find(|index| !matches!(shape(&body[lines[*index].clone()]), Shape::Text | Shape::Indented))
         .unwrap_or(lines.len());
     let whole = lines[at].start..lines[end - 1].end;
     for sentence in sentences(&body[whole.clone()]) {
@@ -323,17 +321,19 @@ mod tests {
 
     #[test]
     fn a_short_table_is_whole_and_a_long_one_has_rows() {
-        check("| a | b |\n|---|---|\n| 1 | 2 |\n", &[(
-            UnitKind::Table,
-            "| a | b |\n|---|---|\n| 1 | 2 |",
-        )]);
+        check(
+            "| a | b |\n|---|---|\n| 1 | 2 |\n",
+            &[(UnitKind::Table, "| a | b |\n|---|---|\n| 1 | 2 |")],
+        );
         let long = format!("| a |\n|---|\n{}", "| some words in a row |\n".repeat(60));
         assert_eq!(units(&long).len(), 61);
     }
 
     #[test]
     fn odd_text_neither_panics_nor_loses_its_place() {
-        for body in ["", "\n\n", "```", "é。日本語です。次", "- ", "|", "\t", "a\r\nb.\r\nC", "....", "`x"] {
+        for body in
+            ["", "\n\n", "```", "é。日本語です。次", "- ", "|", "\t", "a\r\nb.\r\nC", "....", "`x"]
+        {
             for unit in units(body) {
                 assert!(body.get(unit.range.clone()).is_some(), "{body:?} {unit:?}");
             }

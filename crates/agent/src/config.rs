@@ -1,8 +1,8 @@
 //! How does a release answer? The serving configuration: an artifact without secrets that a release
 //! pins.
 
-use sextant_core::Digest;
 use serde::{Deserialize, Serialize};
+use sextant_core::Digest;
 
 use crate::Mode;
 
@@ -95,8 +95,10 @@ impl ServingConfig {
     /// # Errors
     /// When they are not a serving configuration of this format.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, crate::AgentError> {
-        let refuse = |reason: String| crate::AgentError::Stored { what: "serving configuration", reason };
-        let config: Self = serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        let refuse =
+            |reason: String| crate::AgentError::Stored { what: "serving configuration", reason };
+        let config: Self =
+            serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
         if config.format != CONFIG_FORMAT {
             return Err(refuse(format!("format {} instead of {CONFIG_FORMAT}", config.format)));
         }

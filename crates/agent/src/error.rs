@@ -1,6 +1,6 @@
 //! What can go wrong while prompts are read, retrieval is judged, or a question is answered?
 
-use sextant_core::{Code, Explain, ExitKind, Place};
+use sextant_core::{Code, ExitKind, Explain, Place};
 
 /// An error of prompts, readers, evaluation and answer records.
 #[derive(Debug, thiserror::Error)]

@@ -122,7 +122,8 @@ impl ExtractiveReader {
         let mut bytes = 0;
         for candidate in &candidates {
             let first = picked.is_empty();
-            if picked.len() >= self.thresholds.quotes_max || candidate.score < SECOND_QUOTE_SHARE * top
+            if picked.len() >= self.thresholds.quotes_max
+                || candidate.score < SECOND_QUOTE_SHARE * top
             {
                 break;
             }
@@ -249,7 +250,13 @@ fn candidates(
             if words(text).len() < 4 && unit.kind != UnitKind::Code {
                 score -= 0.2;
             }
-            found.push(Candidate { passage: index, unit: position, stems: own_stems, score, own: near });
+            found.push(Candidate {
+                passage: index,
+                unit: position,
+                stems: own_stems,
+                score,
+                own: near,
+            });
         }
     }
     found
@@ -288,7 +295,11 @@ impl Asks {
         if self.what && sentence && position == 0 {
             bonus += 0.08;
         }
-        if self.why && ["because", "so that", "therefore", "otherwise", "this way"].iter().any(|w| text.contains(w)) {
+        if self.why
+            && ["because", "so that", "therefore", "otherwise", "this way"]
+                .iter()
+                .any(|w| text.contains(w))
+        {
             bonus += 0.1;
         }
         if self.value && (text.contains('`') || text.bytes().any(|b| b.is_ascii_digit())) {
@@ -315,8 +326,25 @@ fn similar(one: &BTreeSet<String>, two: &BTreeSet<String>) -> f32 {
 
 /// Words that lean on the sentence before.
 const LEANING: &[&str] = &[
-    "it", "this", "that", "they", "these", "those", "then", "but", "so", "also", "otherwise",
-    "however", "both", "its", "their", "and", "instead", "there", "such",
+    "it",
+    "this",
+    "that",
+    "they",
+    "these",
+    "those",
+    "then",
+    "but",
+    "so",
+    "also",
+    "otherwise",
+    "however",
+    "both",
+    "its",
+    "their",
+    "and",
+    "instead",
+    "there",
+    "such",
 ];
 
 /// The unit with what it needs to be read alone: the sentence before when it leans on it, the list

@@ -73,7 +73,12 @@ fn read(question: &str) -> (Extraction, Vec<String>) {
 fn answers(question: &str, words: &[&str]) {
     let (found, quotes) = read(question);
     let all = quotes.join("\n");
-    assert!(!quotes.is_empty(), "{question}: abstained at {} without {:?}", found.support, found.missing);
+    assert!(
+        !quotes.is_empty(),
+        "{question}: abstained at {} without {:?}",
+        found.support,
+        found.missing
+    );
     for word in words {
         assert!(all.contains(word), "{question}: `{word}` is not in:\n{all}");
     }
@@ -135,12 +140,18 @@ fn a_passage_that_disagrees_with_its_range_is_refused() {
 fn quotes_are_slices_in_reading_order_and_never_overlap() {
     let passages = corpus();
     for question in [
-        "release", "port server", "checks not_null unique", "hole doctor why chain", "a", "??",
+        "release",
+        "port server",
+        "checks not_null unique",
+        "hole doctor why chain",
+        "a",
+        "??",
         "everything about rollback, ports, checks and holes",
     ] {
         let found = ExtractiveReader::default().read(question, None, &passages).unwrap();
         for pair in found.quotes.windows(2) {
-            let apart = pair[0].passage != pair[1].passage || pair[0].range.end <= pair[1].range.start;
+            let apart =
+                pair[0].passage != pair[1].passage || pair[0].range.end <= pair[1].range.start;
             assert!(apart, "{question}: {pair:?}");
         }
         for quote in &found.quotes {

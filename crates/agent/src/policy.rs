@@ -59,9 +59,24 @@ mod tests {
 
     #[test]
     fn hybrid_only_when_it_is_better() {
-        check(0.6, 0.7, Mode::Hybrid, "hybrid is better than bm25: ndcg@10 0.700 against 0.600 (p = 0.040)");
-        check(0.7, 0.6, Mode::Bm25, "hybrid is worse than bm25: ndcg@10 0.600 against 0.700 (p = 0.040)");
-        check(0.7, 0.7, Mode::Bm25, "hybrid is no better than bm25: ndcg@10 0.700 against 0.700 (p = 0.040)");
+        check(
+            0.6,
+            0.7,
+            Mode::Hybrid,
+            "hybrid is better than bm25: ndcg@10 0.700 against 0.600 (p = 0.040)",
+        );
+        check(
+            0.7,
+            0.6,
+            Mode::Bm25,
+            "hybrid is worse than bm25: ndcg@10 0.600 against 0.700 (p = 0.040)",
+        );
+        check(
+            0.7,
+            0.7,
+            Mode::Bm25,
+            "hybrid is no better than bm25: ndcg@10 0.700 against 0.700 (p = 0.040)",
+        );
         let missing = resolve_retrieval(&serde_json::json!({"retrieval.bm25.ndcg@10": 0.5}));
         assert!(missing.is_err_and(|error| error.to_string().contains("retrieval.hybrid.ndcg@10")));
     }

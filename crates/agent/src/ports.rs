@@ -3,13 +3,23 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use sextant_core::{Digest, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sextant_core::{Digest, Failure};
 
 /// How passages are found.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {

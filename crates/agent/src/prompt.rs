@@ -7,13 +7,13 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use minijinja::{Environment, UndefinedBehavior};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sextant_core::{ActivityKind, ArtifactKind, Digest, Failure, Place};
 use sextant_lineage::Act;
 use sextant_project::{
     About, Asset, AssetFile, AssetId, AssetKind, BuildContext, Built, Refresh, recipe_digest,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::{AgentError, Message, Passage, Role};
 
@@ -102,7 +102,9 @@ impl Prompt {
         let text = environment
             .template_from_named_str("prompt", &self.template)
             .and_then(|template| template.render(minijinja::value::Serde(&values)))
-            .map_err(|error| template_error(Path::new("prompt"), 0, "cannot be rendered", &error))?;
+            .map_err(|error| {
+                template_error(Path::new("prompt"), 0, "cannot be rendered", &error)
+            })?;
         if text.len() > RENDERED_BYTES_MAX {
             return Err(AgentError::Template {
                 place: Place { file: "prompt".into(), line: None, column: None },
@@ -157,7 +159,11 @@ fn template_error(
         None => error.kind().to_string(),
     };
     let line = error.line().map(|line| line + lines_before);
-    AgentError::Template { place: Place { file: file.to_path_buf(), line, column: None }, action, reason }
+    AgentError::Template {
+        place: Place { file: file.to_path_buf(), line, column: None },
+        action,
+        reason,
+    }
 }
 
 /// Reads `prompts/*.md`.
@@ -226,7 +232,11 @@ fn split_front_matter(file: &AssetFile) -> Result<(FrontMatter, &str, usize), Fa
     Err(refuse(1, "the front matter has no closing line `+++`").into())
 }
 
-fn check_template(file: &AssetFile, prompt: &Prompt, lines_before: usize) -> Result<(), AgentError> {
+fn check_template(
+    file: &AssetFile,
+    prompt: &Prompt,
+    lines_before: usize,
+) -> Result<(), AgentError> {
     let environment = environment();
     let template = environment
         .template_from_named_str("prompt", &prompt.template)
@@ -363,7 +373,9 @@ mod tests {
     #[test]
     fn an_endless_template_is_stopped() {
         let prompt = Prompt {
-            template: "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}".into(),
+            template:
+                "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}"
+                    .into(),
             variables: BTreeMap::new(),
             description: String::new(),
         };
@@ -378,7 +390,8 @@ mod tests {
             description: String::new(),
         };
         let turn = |role, text: &str| Message { role, content: text.into() };
-        let history = [turn(Role::System, "obey me"), turn(Role::User, "a"), turn(Role::Assistant, "b")];
+        let history =
+            [turn(Role::System, "obey me"), turn(Role::User, "a"), turn(Role::Assistant, "b")];
         let messages = prompt.messages("c", &[], &history).unwrap();
         let shown: Vec<_> = messages.iter().map(|m| (m.role, m.content.as_str())).collect();
         assert_eq!(

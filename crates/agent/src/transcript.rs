@@ -1,8 +1,8 @@
 //! What was said? The words of an answer for people, in a stream of their own, so that they can be
 //! kept shorter than the record, or erased, without touching the chain.
 
-use sextant_core::{ActivityId, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
+use sextant_core::{ActivityId, Digest, Timestamp};
 
 use crate::{AgentError, AnswerDraft, Citation, Mode};
 

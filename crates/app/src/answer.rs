@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
+use serde_json::{Value, json};
 use sextant_agent::{AnswerRecord, Message, Role, Transcript};
 use sextant_core::{ActivityId, Digest, Failure};
 use sextant_lineage::LogRecord;
-use serde_json::{Value, json};
 
 use crate::{App, AppError};
 
@@ -45,10 +45,8 @@ impl App {
     /// When the release cannot be opened, answering fails, or the record cannot be made durable.
     pub fn chat(&self, ask: &ChatAsk, on_delta: &mut dyn FnMut(&str)) -> Result<Value, Failure> {
         let begun = Instant::now();
-        let release: Digest = ask
-            .release
-            .parse()
-            .map_err(|_| AppError::not_found("release", &ask.release, ""))?;
+        let release: Digest =
+            ask.release.parse().map_err(|_| AppError::not_found("release", &ask.release, ""))?;
         let serving = self.serving(&release)?;
         let history: Vec<Message> = ask
             .history
@@ -62,8 +60,7 @@ impl App {
         let question = ask.question.trim();
         let record = AnswerRecord::of(&draft, release, question, at, true).encode();
         let pinned = (release, ask.release_name.as_str());
-        let transcript =
-            Transcript::of(&draft, ask.answer, at, question, pinned, None).encode()?;
+        let transcript = Transcript::of(&draft, ask.answer, at, question, pinned, None).encode()?;
         let key = *ask.answer.as_raw();
         let words = self.transcripts.submit(vec![(key, transcript)])?;
         let facts = self.answers.submit(vec![(key, record)])?;
@@ -122,10 +119,11 @@ impl App {
         let record = match id.trim() {
             "last" => self.answers.last()?,
             id => match id.parse::<ActivityId>() {
-                Ok(id) => self
-                    .answers
-                    .get(id.as_raw())?
-                    .map(|payload| LogRecord { sequence: 0, key: *id.as_raw(), payload }),
+                Ok(id) => self.answers.get(id.as_raw())?.map(|payload| LogRecord {
+                    sequence: 0,
+                    key: *id.as_raw(),
+                    payload,
+                }),
                 Err(_) => None,
             },
         };

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::{Value, json};
 use sextant_agent::{AgentKind, EvalKind, PromptKind};
 use sextant_compute::TrainKind;
 use sextant_core::{Cancel, Digest, Events, Failure};
@@ -17,7 +18,6 @@ use sextant_project::{
 };
 use sextant_retrieve::IndexKind;
 use sextant_track::Tracker;
-use serde_json::{Value, json};
 
 use crate::{
     AppError, Op,
@@ -143,7 +143,9 @@ impl App {
     /// Whatever the operation failed with.
     pub fn run(&self, op: Op, events: &dyn Events, cancel: &Cancel) -> Result<Value, Failure> {
         match op {
-            Op::Build { select, exclude, full } => self.build(select, exclude, full, events, cancel),
+            Op::Build { select, exclude, full } => {
+                self.build(select, exclude, full, events, cancel)
+            }
             Op::Status {} => self.status(),
             Op::Versions { asset } => self.versions(&asset),
             Op::Ask { question, release } => self.ask(&question, release.as_deref()),
@@ -172,9 +174,7 @@ impl App {
             Op::Passage { chunk } => self.passage(&chunk),
             Op::CheckFailures { asset } => self.check_failures(&asset),
             Op::DatasetShow { id, split, limit } => self.dataset(&id, split.as_deref(), limit),
-            Op::Search { query, index, k, mode } => {
-                self.search(&query, index.as_deref(), k, &mode)
-            }
+            Op::Search { query, index, k, mode } => self.search(&query, index.as_deref(), k, &mode),
             Op::EvalShow { name } => self.evaluation(name.as_deref()),
             Op::Replay { id } => self.replay(&id),
             Op::Doctor {} => Ok(self.doctor()),
@@ -199,10 +199,8 @@ impl App {
         let settings = project.config.build.clone();
         let options = BuildOptions { select, exclude, full, settings };
         let report = sextant_project::build(&project, &self.store, &options, events, cancel)?;
-        let exit = report
-            .assets
-            .iter()
-            .find_map(|asset| asset.error.as_ref().map(|error| error.exit));
+        let exit =
+            report.assets.iter().find_map(|asset| asset.error.as_ref().map(|error| error.exit));
         let releases = self.auto_release(&project, &report, events);
         let mut result = json!(report);
         result["exit"] = json!(exit);
@@ -220,7 +218,9 @@ impl App {
         let project = self.project()?;
         let files: std::collections::BTreeSet<_> =
             project.graph.nodes().map(|(_, node)| node.asset.file().to_owned()).collect();
-        Ok(json!({ "assets": project.graph.len(), "files": files.len() + 1 + project.releases.len() }))
+        Ok(
+            json!({ "assets": project.graph.len(), "files": files.len() + 1 + project.releases.len() }),
+        )
     }
 
     /// Which asset each version belongs to, for labels.

@@ -2,10 +2,13 @@
 
 use std::{fs, io::Write as _, time::Instant};
 
-use sextant_core::{Digest, Failure};
-use sextant_project::{config::{config_check, process_environment}, state};
-use sextant_retrieve::{Snapshots, verify};
 use serde_json::{Value, json};
+use sextant_core::{Digest, Failure};
+use sextant_project::{
+    config::{config_check, process_environment},
+    state,
+};
+use sextant_retrieve::{Snapshots, verify};
 
 use crate::App;
 
@@ -110,7 +113,8 @@ impl App {
                 let trained = inputs.iter().find(|input| input.folder() == "train");
                 let present = trained.and_then(|asset| state.version(asset));
                 if embedder != present {
-                    let text = format!("{id} was made by another embedder than the present one: build");
+                    let text =
+                        format!("{id} was made by another embedder than the present one: build");
                     return Ok((State::Warn, text));
                 }
             }

@@ -1,7 +1,7 @@
 //! What does an error code mean? The catalogues of all crates in one list.
 
-use sextant_core::{Code, Failure};
 use serde_json::{Value, json};
+use sextant_core::{Code, Failure};
 
 use crate::{AppError, Op};
 
@@ -32,9 +32,10 @@ pub fn explain(op: &Op) -> Result<Value, Failure> {
     let digits: String = code.chars().filter(char::is_ascii_digit).collect();
     let number: Option<u16> = digits.parse().ok();
     let found = catalogues().into_iter().flatten().find(|entry| Some(entry.number) == number);
-    let entry = found.copied().or_else(|| server_code(number)).ok_or_else(|| {
-        AppError::not_found("error code", code, "codes look like SXT-1004")
-    })?;
+    let entry = found
+        .copied()
+        .or_else(|| server_code(number))
+        .ok_or_else(|| AppError::not_found("error code", code, "codes look like SXT-1004"))?;
     Ok(json!({
         "code": entry.to_string(),
         "title": entry.title,

@@ -224,7 +224,8 @@ impl Op {
     /// # Errors
     /// When it is not one: unknown name, unknown or missing field.
     pub fn from_json(value: serde_json::Value) -> Result<Self, sextant_core::Failure> {
-        serde_json::from_value(value).map_err(|error| crate::AppError::BadOp(error.to_string()).into())
+        serde_json::from_value(value)
+            .map_err(|error| crate::AppError::BadOp(error.to_string()).into())
     }
 
     /// The JSON Schema of all operations.

@@ -1,11 +1,11 @@
 //! Questions about the project that change nothing: states, versions, runs, rows, searches.
 
+use serde_json::{Value, json};
 use sextant_agent::{Mode, PassageSearch as _};
 use sextant_core::{Digest, Failure};
 use sextant_data::{read_dataset, read_manifest};
 use sextant_project::{AssetId, Project, state};
 use sextant_track::SortRuns;
-use serde_json::{Value, json};
 
 use crate::{App, AppError, releases::index_of};
 
@@ -102,8 +102,9 @@ impl App {
             Ok(digest) => digest,
             Err(_) => {
                 let asset = self.asset(&self.project()?, id)?;
-                let missing =
-                    || AppError::not_found("version of", asset.as_str(), "`sextant build` makes it");
+                let missing = || {
+                    AppError::not_found("version of", asset.as_str(), "`sextant build` makes it")
+                };
                 self.state()?.version(&asset).ok_or_else(missing)?
             }
         };
@@ -208,7 +209,9 @@ impl App {
                     }
                     several => {
                         let found = several.iter().map(ToString::to_string).collect();
-                        return Err(AppError::Ambiguous { id: "the evaluation".into(), found }.into());
+                        return Err(
+                            AppError::Ambiguous { id: "the evaluation".into(), found }.into()
+                        );
                     }
                 }
             }

@@ -3,14 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Value, json};
 use sextant_core::{Digest, Events, ExitKind, Failure};
 use sextant_project::{
     AssetId, BuildReport, Project, ReleaseSpec,
-    release::{
-        self, Evidence, NewRelease, Part, PartDetails, Promote, ReleaseManifest, Role,
-    },
+    release::{self, Evidence, NewRelease, Part, PartDetails, Promote, ReleaseManifest, Role},
 };
-use serde_json::{Value, json};
 
 use crate::{App, AppError, queries::shown_times};
 
@@ -204,7 +202,9 @@ impl App {
     pub(crate) fn rollback(&self, name: Option<&str>) -> Result<Value, Failure> {
         let (name, _) = self.pin(name)?;
         let switch = release::rollback(&self.store, &name, None)?;
-        Ok(json!({ "name": switch.name, "from": switch.from, "to": switch.to, "at": switch.at.to_string() }))
+        Ok(
+            json!({ "name": switch.name, "from": switch.from, "to": switch.to, "at": switch.at.to_string() }),
+        )
     }
 
     pub(crate) fn diff(&self, a: &str, b: &str) -> Result<Value, Failure> {

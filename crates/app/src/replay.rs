@@ -1,8 +1,8 @@
 //! Would the same question get the same answer? Asked of the same release, and compared byte for
 //! byte; what differs is named.
 
-use sextant_core::Failure;
 use serde_json::{Value, json};
+use sextant_core::Failure;
 
 use crate::{App, AppError};
 
@@ -32,7 +32,8 @@ impl App {
             }
         }
         if !differs.is_empty() && serving.assistant.generator.is_some() {
-            differs.push("the generator is outside: its weights and sampling are not pinned".into());
+            differs
+                .push("the generator is outside: its weights and sampling are not pinned".into());
         }
         Ok(json!({
             "id": answer.id, "release": serving.release, "release_name": serving.manifest.name,

@@ -96,10 +96,11 @@ impl App {
     fn open_release(&self, release: &Digest) -> Result<Serving, Failure> {
         let (manifest, _) = ReleaseManifest::read(&self.store.read()?, release)?;
         let part = |role: Role, missing| {
-            manifest.parts.get(&role).map(|part| part.version).ok_or(AppError::Incomplete {
-                what: format!("release {release}"),
-                missing,
-            })
+            manifest
+                .parts
+                .get(&role)
+                .map(|part| part.version)
+                .ok_or(AppError::Incomplete { what: format!("release {release}"), missing })
         };
         let prompt = Prompt::from_bytes(&self.store.blob(&part(Role::Prompt, "its prompt")?)?)?;
         let search: Arc<dyn PassageSearch> =

@@ -7,9 +7,9 @@ use std::{
 };
 
 use include_dir::{Dir, DirEntry, include_dir};
+use serde_json::{Value, json};
 use sextant_core::Failure;
 use sextant_retrieve::markdown;
-use serde_json::{Value, json};
 
 use crate::AppError;
 
@@ -88,7 +88,9 @@ pub fn init(dir: &Path, name: &str, docs: Option<&Path>) -> Result<Value, Failur
              ones, since headings flatter word search"
         ));
     } else {
-        lines.push("docs/ holds Sextant's own manual as an example: put your documents there".into());
+        lines.push(
+            "docs/ holds Sextant's own manual as an example: put your documents there".into(),
+        );
     }
     lines.push(format!("next: cd {} && sextant dev", dir.display()));
     result["lines"] = json!(lines);

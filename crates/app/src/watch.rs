@@ -26,15 +26,16 @@ impl App {
     pub fn watch(&self, cancel: &Cancel, changed: &mut dyn FnMut()) -> Result<(), Failure> {
         let (sender, receiver) = mpsc::channel();
         let data_dir = self.store.dir().to_owned();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if let Ok(event) = event
-                && !event.kind.is_access()
-                && event.paths.iter().any(|path| matters(path, &data_dir))
-            {
-                let _ = sender.send(());
-            }
-        })
-        .map_err(|error| cannot_watch(&self.root, &error))?;
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                if let Ok(event) = event
+                    && !event.kind.is_access()
+                    && event.paths.iter().any(|path| matters(path, &data_dir))
+                {
+                    let _ = sender.send(());
+                }
+            })
+            .map_err(|error| cannot_watch(&self.root, &error))?;
         for folder in self.watched_folders() {
             watcher
                 .watch(&folder, RecursiveMode::Recursive)
@@ -59,9 +60,9 @@ impl App {
         let Ok(entries) = std::fs::read_dir(self.root.join("sources")) else { return folders };
         for entry in entries.flatten() {
             let path = std::fs::read_to_string(entry.path()).ok().and_then(|text| {
-                let line = text.lines().find(|line| {
-                    line.split('=').next().is_some_and(|key| key.trim() == "path")
-                })?;
+                let line = text
+                    .lines()
+                    .find(|line| line.split('=').next().is_some_and(|key| key.trim() == "path"))?;
                 let value = line.split_once('=')?.1.trim().trim_matches('"').to_owned();
                 std::fs::canonicalize(self.root.join(value)).ok()
             });

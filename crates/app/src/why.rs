@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
 use sextant_core::{Digest, Failure};
 use sextant_lineage::Reader;
 use sextant_project::release::{ReleaseManifest, Role};
-use serde_json::{Value, json};
 
 use crate::{
     App, AppError,
@@ -156,7 +156,8 @@ impl App {
             Target::Artifact(digest) => vec![digest],
             Target::Documents(versions) => versions,
             Target::LastAnswer | Target::Answer(_) => {
-                let message = "an answer has nothing after it yet: `sextant why` walks back from it";
+                let message =
+                    "an answer has nothing after it yet: `sextant why` walks back from it";
                 return Err(AppError::BadInput(message.to_owned()).into());
             }
         };
@@ -184,7 +185,13 @@ impl App {
                     .into_iter()
                     .map(|node| Branch { edge: "version".to_owned(), node })
                     .collect();
-                json!(Node { id: id.to_owned(), kind: "document".into(), label, outputs, ..Node::default() })
+                json!(Node {
+                    id: id.to_owned(),
+                    kind: "document".into(),
+                    label,
+                    outputs,
+                    ..Node::default()
+                })
             }
         };
         let wanted = is_passage.then_some(&chunks);
@@ -226,7 +233,11 @@ impl App {
             };
             if used {
                 count += 1;
-                sample.push_back(sextant_lineage::LogRecord { sequence, key, payload: payload.to_vec() });
+                sample.push_back(sextant_lineage::LogRecord {
+                    sequence,
+                    key,
+                    payload: payload.to_vec(),
+                });
                 if sample.len() > SAMPLE_MAX {
                     sample.pop_front();
                 }
@@ -251,7 +262,9 @@ impl App {
             .read()?
             .holes()?
             .into_iter()
-            .map(|hole| json!({ "digest": hole.digest, "what": hole.what, "used_by": hole.used_by }))
+            .map(
+                |hole| json!({ "digest": hole.digest, "what": hole.what, "used_by": hole.used_by }),
+            )
             .collect();
         Ok(json!({ "holes": holes, "count": holes.len() }))
     }

@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sextant_core::{Digest, Failure, canonical_json};
 use serde::{Deserialize, Serialize};
+use sextant_core::{Digest, Failure, canonical_json};
 
 use crate::{
     ComputeError,

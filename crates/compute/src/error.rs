@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sextant_core::{Code, Explain, ExitKind, Failure, Place};
+use sextant_core::{Code, ExitKind, Explain, Failure, Place};
 
 /// An error of training jobs and checkpoints.
 #[derive(Debug, thiserror::Error)]

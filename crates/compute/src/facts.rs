@@ -2,8 +2,8 @@
 
 use std::{path::Path, sync::OnceLock};
 
-use sextant_core::Digest;
 use serde::{Deserialize, Serialize};
+use sextant_core::Digest;
 
 use crate::files;
 
@@ -80,9 +80,8 @@ fn commit_of(folder: &Path) -> Option<String> {
     let Some(name) = head.trim().strip_prefix("ref: ") else {
         return commit_text(&head);
     };
-    let plain = Path::new(name)
-        .components()
-        .all(|part| matches!(part, std::path::Component::Normal(_)));
+    let plain =
+        Path::new(name).components().all(|part| matches!(part, std::path::Component::Normal(_)));
     if !plain {
         return None;
     }
@@ -112,7 +111,8 @@ mod tests {
         let (one, two) = ("a".repeat(40), "b".repeat(40));
         std::fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
         assert_eq!(commit_of(dir.path()), None);
-        std::fs::write(git.join("packed-refs"), format!("# pack\n{one} refs/heads/main\n")).unwrap();
+        std::fs::write(git.join("packed-refs"), format!("# pack\n{one} refs/heads/main\n"))
+            .unwrap();
         assert_eq!(commit_of(dir.path()), Some(one));
         std::fs::write(git.join("refs/heads/main"), format!("{two}\n")).unwrap();
         assert_eq!(commit_of(dir.path()), Some(two.clone()));

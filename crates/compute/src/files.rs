@@ -8,8 +8,8 @@ use std::{
     path::Path,
 };
 
-use sextant_core::{Digest, DigestHasher};
 use serde::{Deserialize, Serialize};
+use sextant_core::{Digest, DigestHasher};
 
 use crate::ComputeError;
 

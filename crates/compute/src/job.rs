@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sextant_core::{ActivityId, Cancel, Digest, Failure};
 use sextant_lineage::Store;
 use sextant_project::{AssetId, BuildContext, InputVersion};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     Checkpoint, CheckpointStore, ComputeError, Point, RunSink,

@@ -9,13 +9,13 @@ use std::{
 };
 
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use sextant_core::{ActivityId, ActivityKind, ArtifactKind, Digest, Failure};
 use sextant_lineage::Act;
 use sextant_project::{
     About, Asset, AssetFile, AssetId, AssetKind, BuildContext, Built, Refresh, recipe_digest,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
 use crate::{
     CheckpointStore, ComputeError, JobFolder, ModelManifest, RunEnd, RunSink, RunStart, RunStatus,

@@ -20,7 +20,9 @@ struct Counter {
 impl Trainer for Counter {
     fn validate_spec(&self, spec: &Value) -> Result<Value, Failure> {
         if spec.pointer("/train/steps").is_none() {
-            return Err(ComputeError::NoModel { reason: "`architecture` needs steps".into() }.into());
+            return Err(
+                ComputeError::NoModel { reason: "`architecture` needs steps".into() }.into()
+            );
         }
         Ok(spec.clone())
     }
@@ -101,14 +103,16 @@ impl World {
         let kind = TrainKind::new(self.trainer.clone(), self.sink.clone());
         let path = "train/embedder.toml".into();
         let root = self.dir.path().to_owned();
-        kind.load(&AssetFile { root, path, text: text.to_owned() }).map(|mut assets| assets.remove(0))
+        kind.load(&AssetFile { root, path, text: text.to_owned() })
+            .map(|mut assets| assets.remove(0))
     }
 
     fn build(&self) -> Result<Built, Failure> {
         let asset = self.load(SPEC)?;
         let mut act = self.store.begin(ActivityKind::Snapshot, "a dataset");
         act.opaque("rows");
-        let dataset = act.manifest(ArtifactKind::DatasetSnapshot, &json!({"rows": 3}), &[]).unwrap();
+        let dataset =
+            act.manifest(ArtifactKind::DatasetSnapshot, &json!({"rows": 3}), &[]).unwrap();
         act.commit().unwrap();
         let id: AssetId = "datasets/pairs".parse().unwrap();
         let version = InputVersion { asset: id.clone(), version: dataset, meta: Value::Null };

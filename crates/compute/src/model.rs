@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sextant_core::{Digest, Failure, canonical_json};
-use sextant_lineage::{Act, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sextant_core::{Digest, Failure, canonical_json};
+use sextant_lineage::{Act, Store};
 
 use crate::{
     ComputeError,

@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use sextant_core::{ActivityId, Digest, Failure, Timestamp};
-use sextant_lineage::Act;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sextant_core::{ActivityId, Digest, Failure, Timestamp};
+use sextant_lineage::Act;
 
 use crate::TrainJob;
 

@@ -67,7 +67,9 @@ impl FromStr for ActivityId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(Self).map_err(|_| ParseIdError::new("an activity id (UUID)", text))
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|_| ParseIdError::new("an activity id (UUID)", text))
     }
 }
 

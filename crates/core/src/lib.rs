@@ -17,7 +17,7 @@ mod progress;
 pub use canonical::canonical_json;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use digest::{Digest, DigestHasher, ParseDigestError};
-pub use fault::{Code, Explain, ExitKind, Failure, Place};
+pub use fault::{Code, ExitKind, Explain, Failure, Place};
 pub use ids::{ActivityId, Name, ParseIdError};
 pub use kinds::{ActivityKind, ArtifactKind, EdgeKind};
 pub use progress::{Cancel, Event, Events, Level, Silent};

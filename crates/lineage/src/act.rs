@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use serde::Serialize;
+use serde_json::{Map, Value};
 use sextant_core::{
     ActivityId, ActivityKind, ArtifactKind, Digest, EdgeKind, Name, Timestamp, canonical_json,
 };
-use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::{
     Cell, LineageError, Store,
@@ -158,8 +158,7 @@ impl Act {
         derived_from: &[Digest],
     ) -> Result<Digest, LineageError> {
         let bytes = canonical_json(body).map_err(LineageError::encoding("a manifest"))?;
-        let meta =
-            serde_json::from_slice(&bytes).map_err(LineageError::encoding("a manifest"))?;
+        let meta = serde_json::from_slice(&bytes).map_err(LineageError::encoding("a manifest"))?;
         let digest = self.blob(&bytes)?;
         self.artifact(NewArtifact {
             kind,
@@ -356,13 +355,7 @@ impl Act {
             sql: "INSERT INTO edges (src, kind, dst, activity, at) VALUES (?1, ?2, ?3, ?4, ?5)
                   ON CONFLICT (src, kind, dst) DO NOTHING"
                 .to_owned(),
-            params: vec![
-                from.into(),
-                kind.as_str().into(),
-                to.into(),
-                self.id.into(),
-                now.into(),
-            ],
+            params: vec![from.into(), kind.as_str().into(), to.into(), self.id.into(), now.into()],
         }
     }
 }

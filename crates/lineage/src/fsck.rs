@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
-use sextant_core::Digest;
 use serde::Serialize;
+use sextant_core::Digest;
 
 use crate::{
     LineageError, Reader, Store, log,
@@ -160,7 +160,8 @@ fn check_edges(reader: &Reader, report: &mut FsckReport) -> Result<(), LineageEr
         ),
     ] {
         for row in reader.query(sql, &[])? {
-            report.problem("edge", format!("an edge {side} at {}, which is not there", row.text(0)?));
+            report
+                .problem("edge", format!("an edge {side} at {}, which is not there", row.text(0)?));
         }
     }
     let unmade = "SELECT digest FROM artifacts WHERE NOT EXISTS
@@ -175,12 +176,18 @@ fn check_names(reader: &Reader, report: &mut FsckReport) -> Result<(), LineageEr
     let sql = "SELECT name, target FROM name_history WHERE NOT EXISTS
                (SELECT 1 FROM artifacts WHERE digest = target)";
     for row in reader.query(sql, &[])? {
-        report.problem("name", format!("{} points at {}, which is not there", row.text(0)?, row.text(1)?));
+        report.problem(
+            "name",
+            format!("{} points at {}, which is not there", row.text(0)?, row.text(1)?),
+        );
     }
     let sql = "SELECT n.name FROM names n WHERE NOT EXISTS (SELECT 1 FROM name_history h
                WHERE h.name = n.name AND h.seq = n.seq AND h.target = n.target)";
     for row in reader.query(sql, &[])? {
-        report.problem("name", format!("the history of {} does not end where it points", row.text(0)?));
+        report.problem(
+            "name",
+            format!("the history of {} does not end where it points", row.text(0)?),
+        );
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! How is the chain read? From a [`Reader`]: a consistent view that later commits do not change.
 
-use sextant_core::{ActivityId, ActivityKind, ArtifactKind, Digest, EdgeKind, Name, Timestamp};
 use serde_json::Value;
+use sextant_core::{ActivityId, ActivityKind, ArtifactKind, Digest, EdgeKind, Name, Timestamp};
 
 use crate::{Cell, LineageError, Row, catalog::Snapshot};
 
@@ -149,7 +149,8 @@ impl Reader {
         if hex.is_empty() || !hex.chars().all(|c| c.is_ascii_hexdigit()) {
             return Ok(Vec::new());
         }
-        let sql = format!("{ARTIFACTS} WHERE digest >= ?1 AND digest < ?2 ORDER BY digest LIMIT ?3");
+        let sql =
+            format!("{ARTIFACTS} WHERE digest >= ?1 AND digest < ?2 ORDER BY digest LIMIT ?3");
         let low = format!("sha256:{}", hex.to_ascii_lowercase());
         let high = format!("{low}g");
         self.query(&sql, &[low.into(), high.into(), limit.into()])?.iter().map(artifact).collect()
@@ -160,7 +161,8 @@ impl Reader {
     /// # Errors
     /// When the catalog cannot be read.
     pub fn activity(&self, id: &ActivityId) -> Result<Option<Activity>, LineageError> {
-        let sql = "SELECT id, kind, label, started_at, ended_at, meta FROM activities WHERE id = ?1";
+        let sql =
+            "SELECT id, kind, label, started_at, ended_at, meta FROM activities WHERE id = ?1";
         self.query(sql, &[(*id).into()])?.first().map(activity).transpose()
     }
 

@@ -94,7 +94,8 @@ impl Catalog for SqliteCatalog {
         };
         for (row, step) in done.iter().zip(steps) {
             if row.digest(1)? != Digest::of(step) {
-                let detail = format!("step {} of layer {layer} is not the one that ran", row.int(0)?);
+                let detail =
+                    format!("step {} of layer {layer} is not the one that ran", row.int(0)?);
                 return Err(LineageError::Corrupt { what: "the catalog's schema".into(), detail });
             }
         }

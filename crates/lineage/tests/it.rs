@@ -4,9 +4,9 @@
 
 use std::fs;
 
+use serde_json::json;
 use sextant_core::{ActivityKind, ArtifactKind, Digest, EdgeKind, Explain as _, Name};
 use sextant_lineage::{Expect, LineageError, NewArtifact, OpenOptions, Store};
-use serde_json::json;
 
 fn open(dir: &std::path::Path) -> Store {
     Store::open(dir, OpenOptions::default()).unwrap()

@@ -6,10 +6,17 @@
 //! after the first steps, the batches and learning rates of the rest, and our losses and times.
 //! `benches/embedder/compare.py` goes on from that state in PyTorch.
 
-use std::{fs, path::{Path, PathBuf}, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
-use sextant_models::{HookError, Pair, RetrievalScore, StepReport, TrainHooks, TrainSpec, TrainState, batch_indices, train};
+use sextant_models::{
+    HookError, Pair, RetrievalScore, StepReport, TrainHooks, TrainSpec, TrainState, batch_indices,
+    train,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -82,10 +89,22 @@ fn main() -> Result<()> {
     collect(Path::new(docs), &mut pairs)?;
     fs::create_dir_all(&out)?;
     let steps = HANDOVER + measured;
-    let spec = TrainSpec { steps, checkpoint_every: HANDOVER, eval_every: 0, warmup: 5, ..TrainSpec::default() };
-    let mut record = Record { out: out.clone(), last: Instant::now(), milliseconds: Vec::new(), losses: Vec::new() };
+    let spec = TrainSpec {
+        steps,
+        checkpoint_every: HANDOVER,
+        eval_every: 0,
+        warmup: 5,
+        ..TrainSpec::default()
+    };
+    let mut record = Record {
+        out: out.clone(),
+        last: Instant::now(),
+        milliseconds: Vec::new(),
+        losses: Vec::new(),
+    };
     train(&spec, &pairs, &[], None, &mut record)?;
-    let batches: Vec<_> = (HANDOVER..steps).map(|step| batch_indices(&spec, pairs.len(), step)).collect();
+    let batches: Vec<_> =
+        (HANDOVER..steps).map(|step| batch_indices(&spec, pairs.len(), step)).collect();
     let rates: Vec<_> = (HANDOVER..steps).map(|step| spec.learning_rate_at(step)).collect();
     let texts: Vec<_> = pairs.iter().map(|p| (&p.query, &p.passage)).collect();
     let report = serde_json::json!({
@@ -95,6 +114,11 @@ fn main() -> Result<()> {
     fs::write(out.join("ours.json"), serde_json::to_string(&report)?)?;
     let mut sorted = record.milliseconds.clone();
     sorted.sort_by(f64::total_cmp);
-    println!("{} pairs, {:.1} ms per step (median of {})", pairs.len(), sorted[sorted.len() / 2], sorted.len());
+    println!(
+        "{} pairs, {:.1} ms per step (median of {})",
+        pairs.len(),
+        sorted[sorted.len() / 2],
+        sorted.len()
+    );
     Ok(())
 }

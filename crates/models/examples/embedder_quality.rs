@@ -13,7 +13,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use sextant_models::{Embedder, HookError, Pair, RetrievalScore, StepReport, TrainHooks, TrainSpec, TrainState, train};
+use sextant_models::{
+    Embedder, HookError, Pair, RetrievalScore, StepReport, TrainHooks, TrainSpec, TrainState, train,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -24,7 +26,10 @@ struct Print;
 impl TrainHooks for Print {
     fn on_step(&mut self, report: &StepReport) -> Result<(), HookError> {
         if report.step.is_multiple_of(50) {
-            println!("step {} loss {:.4} {:.0} pairs/s", report.step, report.loss, report.pairs_per_s);
+            println!(
+                "step {} loss {:.4} {:.0} pairs/s",
+                report.step, report.loss, report.pairs_per_s
+            );
         }
         Ok(())
     }
@@ -82,7 +87,12 @@ fn sections(dir: &Path) -> Result<Vec<Section>> {
                 continue;
             }
             if !heading.is_empty() && body.split_whitespace().count() > 8 {
-                all.push(Section { page, path: path.clone(), heading: heading.clone(), body: body.clone() });
+                all.push(Section {
+                    page,
+                    path: path.clone(),
+                    heading: heading.clone(),
+                    body: body.clone(),
+                });
             }
             heading = title.trim().to_owned();
             body.clear();
@@ -96,14 +106,18 @@ fn questions(file: &Path, all: &[Section]) -> Result<Vec<(String, usize)>> {
     let mut found = Vec::new();
     for line in fs::read_to_string(file)?.lines() {
         let question: BTreeMap<String, String> = serde_json::from_str(line)?;
-        let right = all.iter().position(|s| s.path == question["path"] && s.heading == question["heading"]);
+        let right =
+            all.iter().position(|s| s.path == question["path"] && s.heading == question["heading"]);
         found.extend(right.map(|at| (question["question"].clone(), at)));
     }
     Ok(found)
 }
 
 fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_lowercase).collect()
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .map(str::to_lowercase)
+        .collect()
 }
 
 /// BM25 scores of every passage for a query.
@@ -140,7 +154,8 @@ fn split(all: &[Section], how: &str) -> (Vec<Pair>, Vec<(String, usize)>) {
     let (mut training, mut held_out) = (Vec::new(), Vec::new());
     let mut counter = 0;
     for (at, section) in all.iter().enumerate() {
-        let mut sentences = section.body.split(['.', '\n']).filter(|s| s.split_whitespace().count() > 5);
+        let mut sentences =
+            section.body.split(['.', '\n']).filter(|s| s.split_whitespace().count() > 5);
         let mut queries = vec![section.heading.clone()];
         queries.extend(sentences.by_ref().take(3).map(str::to_owned));
         for (nth, query) in queries.into_iter().enumerate() {
@@ -162,7 +177,12 @@ fn split(all: &[Section], how: &str) -> (Vec<Pair>, Vec<(String, usize)>) {
 }
 
 #[expect(clippy::print_stdout, reason = "an example prints")]
-fn compare(embedder: &Embedder, bodies: &[&str], vectors: &[Vec<f32>], held_out: &[(String, usize)]) -> Result<()> {
+fn compare(
+    embedder: &Embedder,
+    bodies: &[&str],
+    vectors: &[Vec<f32>],
+    held_out: &[(String, usize)],
+) -> Result<()> {
     let tokens: Vec<Vec<String>> = bodies.iter().map(|b| words(b)).collect();
     let mut frequency = HashMap::new();
     for passage in &tokens {
@@ -174,12 +194,19 @@ fn compare(embedder: &Embedder, bodies: &[&str], vectors: &[Vec<f32>], held_out:
     for (query, right) in held_out {
         let lexical = bm25(query, &tokens, &frequency);
         let vector = &embedder.embed(&[query])?[0];
-        let cosine: Vec<f32> = vectors.iter().map(|v| v.iter().zip(vector).map(|(a, b)| a * b).sum()).collect();
+        let cosine: Vec<f32> =
+            vectors.iter().map(|v| v.iter().zip(vector).map(|(a, b)| a * b).sum()).collect();
         let (a, b) = (ranks(&lexical), ranks(&cosine));
-        let fused: Vec<f32> = a.iter().zip(&b).map(|(a, b)| 1.0 / (60 + a) as f32 + 1.0 / (60 + b) as f32).collect();
+        let fused: Vec<f32> =
+            a.iter().zip(&b).map(|(a, b)| 1.0 / (60 + a) as f32 + 1.0 / (60 + b) as f32).collect();
         let most = lexical.iter().copied().fold(1e-6, f32::max);
         let mixed: Vec<f32> = lexical.iter().zip(&cosine).map(|(a, b)| a / most + b).collect();
-        for (name, ranks) in [("bm25", a), ("embedder", b), ("fused rrf", ranks(&fused)), ("fused sum", ranks(&mixed))] {
+        for (name, ranks) in [
+            ("bm25", a),
+            ("embedder", b),
+            ("fused rrf", ranks(&fused)),
+            ("fused sum", ranks(&mixed)),
+        ] {
             let sum = sums.entry(name).or_default();
             sum.0 += 1.0 / ranks[*right] as f64;
             sum.1 += f64::from(u8::from(ranks[*right] <= 10));
@@ -187,7 +214,12 @@ fn compare(embedder: &Embedder, bodies: &[&str], vectors: &[Vec<f32>], held_out:
     }
     for (name, (mrr, recall)) in sums {
         let n = held_out.len() as f64;
-        println!("{name:10} MRR {:.3} recall@10 {:.3} among {} sections", mrr / n, recall / n, bodies.len());
+        println!(
+            "{name:10} MRR {:.3} recall@10 {:.3} among {} sections",
+            mrr / n,
+            recall / n,
+            bodies.len()
+        );
     }
     Ok(())
 }
@@ -204,9 +236,16 @@ fn main() -> Result<()> {
         held_out = questions(Path::new(how), &all)?;
     }
     let pages = all.last().map_or(0, |s| s.page + 1);
-    println!("{pages} pages, {} sections, {} pairs, {} held-out headings", all.len(), training.len(), held_out.len());
-    let validation: Vec<Pair> =
-        held_out.iter().map(|(q, at)| Pair { query: q.clone(), passage: all[*at].body.clone() }).collect();
+    println!(
+        "{pages} pages, {} sections, {} pairs, {} held-out headings",
+        all.len(),
+        training.len(),
+        held_out.len()
+    );
+    let validation: Vec<Pair> = held_out
+        .iter()
+        .map(|(q, at)| Pair { query: q.clone(), passage: all[*at].body.clone() })
+        .collect();
     let started = std::time::Instant::now();
     let trained = train(&spec, &training, &validation, None, &mut Print)?;
     println!("trained in {:.1} s", started.elapsed().as_secs_f64());

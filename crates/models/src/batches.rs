@@ -32,7 +32,8 @@ impl Batches {
     }
 
     fn pair(&mut self, position: u64) -> usize {
-        let (epoch, within) = (position / self.pairs as u64, (position % self.pairs as u64) as usize);
+        let (epoch, within) =
+            (position / self.pairs as u64, (position % self.pairs as u64) as usize);
         match &self.epoch {
             Some((number, order)) if *number == epoch => order[within] as usize,
             _ => {

@@ -3,7 +3,9 @@
 use std::{fmt, path::Path};
 
 use candle_core::{Device, Tensor};
-use sextant_weights::{EncoderConfig, TENSORS_FILE, TensorMap, WeightsError, read_config, read_tensors, read_tokenizer};
+use sextant_weights::{
+    EncoderConfig, TENSORS_FILE, TensorMap, WeightsError, read_config, read_tensors, read_tokenizer,
+};
 
 use crate::{
     ModelsError,
@@ -36,7 +38,11 @@ impl Embedder {
         let config = read_config(dir)?;
         let texts = TextEncoder::from_bytes(&read_tokenizer(dir)?, config.max_position_embeddings)?;
         if texts.vocab_size() > config.vocab_size {
-            let reason = format!("it has {} tokens, the model has {}", texts.vocab_size(), config.vocab_size);
+            let reason = format!(
+                "it has {} tokens, the model has {}",
+                texts.vocab_size(),
+                config.vocab_size
+            );
             return Err(ModelsError::Tokenizer { reason });
         }
         let path = dir.join(TENSORS_FILE);
@@ -55,7 +61,8 @@ impl Embedder {
     /// # Errors
     /// When the tokenizer or the tensor library refuses.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelsError> {
-        let ids = texts.iter().map(|text| self.texts.encode(text)).collect::<Result<Vec<_>, _>>()?;
+        let ids =
+            texts.iter().map(|text| self.texts.encode(text)).collect::<Result<Vec<_>, _>>()?;
         embed_ids(&self.encoder, &ids)
     }
 
@@ -71,26 +78,36 @@ impl Embedder {
 }
 
 /// Every tensor of the configuration is there with its shape, and no other.
-pub(crate) fn check_layout(path: &Path, config: &EncoderConfig, tensors: &TensorMap) -> Result<(), ModelsError> {
+pub(crate) fn check_layout(
+    path: &Path,
+    config: &EncoderConfig,
+    tensors: &TensorMap,
+) -> Result<(), ModelsError> {
     let expected = layout(config);
     for (name, shape, _) in &expected {
         match tensors.get(name) {
             None => return Err(WeightsError::tensor(path, name, "is absent").into()),
             Some(t) if t.shape != *shape => {
-                let reason = format!("has shape {:?}, the configuration asks for {shape:?}", t.shape);
+                let reason =
+                    format!("has shape {:?}, the configuration asks for {shape:?}", t.shape);
                 return Err(WeightsError::tensor(path, name, reason).into());
             }
             Some(_) => {}
         }
     }
     match tensors.keys().find(|name| !expected.iter().any(|(known, _, _)| known == *name)) {
-        Some(name) => Err(WeightsError::tensor(path, name, "is unknown to the configuration").into()),
+        Some(name) => {
+            Err(WeightsError::tensor(path, name, "is unknown to the configuration").into())
+        }
         None => Ok(()),
     }
 }
 
 /// Vectors of texts given as ids, in the order given. Texts of like length go through together.
-pub(crate) fn embed_ids(encoder: &Encoder, texts: &[Vec<u32>]) -> Result<Vec<Vec<f32>>, ModelsError> {
+pub(crate) fn embed_ids(
+    encoder: &Encoder,
+    texts: &[Vec<u32>],
+) -> Result<Vec<Vec<f32>>, ModelsError> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
     order.sort_by_key(|at| texts[*at].len());
     let mut vectors = vec![Vec::new(); texts.len()];

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use sextant_weights::EncoderConfig;
 
-use crate::ops::{Activation, Spans, attention, embed, layer_norm, linear, mean_pool_normalize, spans};
+use crate::ops::{
+    Activation, Spans, attention, embed, layer_norm, linear, mean_pool_normalize, spans,
+};
 
 /// How a tensor starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,11 @@ pub(crate) fn layout(config: &EncoderConfig) -> Vec<(String, Vec<usize>, Start)>
     let (h, f) = (config.hidden_size, config.intermediate_size);
     let mut all = vec![
         ("embeddings.word_embeddings.weight".to_owned(), vec![config.vocab_size, h], Start::Words),
-        ("embeddings.position_embeddings.weight".to_owned(), vec![config.max_position_embeddings, h], Start::Positions),
+        (
+            "embeddings.position_embeddings.weight".to_owned(),
+            vec![config.max_position_embeddings, h],
+            Start::Positions,
+        ),
     ];
     for layer in 0..config.num_hidden_layers {
         let rows = [
@@ -96,7 +102,10 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Takes its tensors by name from `get`.
-    pub(crate) fn new<E>(config: &EncoderConfig, get: impl Fn(&str) -> std::result::Result<Tensor, E>) -> std::result::Result<Self, E> {
+    pub(crate) fn new<E>(
+        config: &EncoderConfig,
+        get: impl Fn(&str) -> std::result::Result<Tensor, E>,
+    ) -> std::result::Result<Self, E> {
         let map = |layer: usize, name: &str| {
             Ok(Map {
                 weight: get(&format!("encoder.layer.{layer}.{name}.weight"))?,
@@ -124,7 +133,8 @@ impl Encoder {
 
     /// One vector of length 1 per text.
     pub(crate) fn forward(&self, batch: &Batch) -> Result<Tensor> {
-        let mut x = embed(&self.words, &self.positions, batch.ids.clone(), batch.positions.clone())?;
+        let mut x =
+            embed(&self.words, &self.positions, batch.ids.clone(), batch.positions.clone())?;
         for layer in &self.layers {
             let y = self.norm(&x, &layer.attention_norm)?;
             let y = linear(&y, &layer.qkv.weight, &layer.qkv.bias, Activation::None)?;

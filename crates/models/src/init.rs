@@ -30,7 +30,9 @@ pub(crate) fn initial(config: &EncoderConfig, seed: u64, passages: &[Vec<u32>]) 
                 Start::Output | Start::Positions => normal(&mut rng, count, QUIET * scale),
                 Start::Words => {
                     let mut data = normal(&mut rng, count, scale);
-                    for (row, rarity) in data.chunks_exact_mut(width).zip(rarity(config.vocab_size, passages)) {
+                    for (row, rarity) in
+                        data.chunks_exact_mut(width).zip(rarity(config.vocab_size, passages))
+                    {
                         row.iter_mut().for_each(|v| *v *= rarity);
                     }
                     data
@@ -50,7 +52,8 @@ fn rarity(vocab_size: usize, passages: &[Vec<u32>]) -> Vec<f32> {
         }
     }
     let total = passages.len() as f32;
-    let weights: Vec<f32> = frequency.iter().map(|f| ((total + 1.0) / (*f as f32 + 0.5)).ln().max(0.05)).collect();
+    let weights: Vec<f32> =
+        frequency.iter().map(|f| ((total + 1.0) / (*f as f32 + 0.5)).ln().max(0.05)).collect();
     let squares: f32 = weights.iter().map(|w| w * w).sum();
     let scale = (vocab_size as f32 / squares).sqrt();
     weights.into_iter().map(|w| w * scale).collect()

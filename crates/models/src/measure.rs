@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ModelsError, embedder::embed_ids, encoder::Encoder, ops::{dot, simd},
+    ModelsError,
+    embedder::embed_ids,
+    encoder::Encoder,
+    ops::{dot, simd},
 };
 
 /// The score of held-out queries, each looking for its passage among all held-out passages.
@@ -53,9 +56,16 @@ impl HeldOut {
         let passages = embed_ids(encoder, &self.passages)?;
         let (mut reciprocal, mut first) = (0.0, 0);
         for (query, right) in queries.iter().zip(&self.right) {
-            let scores: Vec<f32> = simd(#[inline(always)] || passages.iter().map(|passage| dot(query, passage)).collect());
+            let scores: Vec<f32> = simd(
+                #[inline(always)]
+                || passages.iter().map(|passage| dot(query, passage)).collect(),
+            );
             let own = scores[*right];
-            let rank = scores.iter().enumerate().filter(|(at, s)| **s > own || (**s == own && at < right)).count();
+            let rank = scores
+                .iter()
+                .enumerate()
+                .filter(|(at, s)| **s > own || (**s == own && at < right))
+                .count();
             reciprocal += 1.0 / (rank + 1) as f64;
             first += usize::from(rank == 0);
         }

@@ -40,7 +40,10 @@ impl AdamW {
 
     /// Moments of zero for these tensors.
     pub(crate) fn zeros(tensors: &TensorMap) -> BTreeMap<String, Moments> {
-        let zeros = |t: &TensorF32| Moments { first: vec![0.0; t.data.len()], second: vec![0.0; t.data.len()] };
+        let zeros = |t: &TensorF32| Moments {
+            first: vec![0.0; t.data.len()],
+            second: vec![0.0; t.data.len()],
+        };
         tensors.iter().map(|(name, t)| (name.clone(), zeros(t))).collect()
     }
 
@@ -69,7 +72,8 @@ impl AdamW {
         }
         let time = (step + 1) as f64;
         for (name, var) in vars {
-            let (Some(gradient), Some(moments)) = (grads.get(var), self.moments.get_mut(name)) else {
+            let (Some(gradient), Some(moments)) = (grads.get(var), self.moments.get_mut(name))
+            else {
                 return Err(ModelsError::NoGradient { tensor: name.clone(), step });
             };
             let decays = var.rank() == 2 && !name.starts_with("embeddings.");
@@ -98,8 +102,15 @@ pub(crate) fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
         bail!("the optimizer needs contiguous gradients");
     };
     let values = &storage.as_slice::<f32>()?[start..end];
-    let parts: Vec<f64> =
-        values.par_chunks(TASK_VALUES).map(|part| simd(#[inline(always)] || f64::from(dot(part, part)))).collect();
+    let parts: Vec<f64> = values
+        .par_chunks(TASK_VALUES)
+        .map(|part| {
+            simd(
+                #[inline(always)]
+                || f64::from(dot(part, part)),
+            )
+        })
+        .collect();
     Ok(parts.iter().sum())
 }
 
@@ -117,11 +128,18 @@ impl InplaceOp2 for Update<'_> {
         "adamw"
     }
 
-    fn cpu_fwd(&self, s1: &mut CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<()> {
+    fn cpu_fwd(
+        &self,
+        s1: &mut CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<()> {
         let (CpuStorage::F32(weights), CpuStorage::F32(gradient)) = (s1, s2) else {
             bail!("adamw works on f32 only");
         };
-        let (Some((w0, w1)), Some((g0, g1))) = (l1.contiguous_offsets(), l2.contiguous_offsets()) else {
+        let (Some((w0, w1)), Some((g0, g1))) = (l1.contiguous_offsets(), l2.contiguous_offsets())
+        else {
             bail!("adamw needs contiguous tensors");
         };
         let Ok(mut moments) = self.moments.lock() else {
@@ -138,14 +156,18 @@ impl InplaceOp2 for Update<'_> {
             .zip(first.par_chunks_mut(TASK_VALUES))
             .zip(second.par_chunks_mut(TASK_VALUES))
             .for_each(|(((w, g), m), v)| {
-                simd(#[inline(always)] || {
-                    for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-                        let g = g * self.clip;
-                        *m = b1 * *m + (1.0 - b1) * g;
-                        *v = b2 * *v + (1.0 - b2) * g * g;
-                        *w = *w * self.keep - self.rate * *m / ((*v * self.correction).sqrt() + EPSILON);
-                    }
-                });
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                            let g = g * self.clip;
+                            *m = b1 * *m + (1.0 - b1) * g;
+                            *v = b2 * *v + (1.0 - b2) * g * g;
+                            *w = *w * self.keep
+                                - self.rate * *m / ((*v * self.correction).sqrt() + EPSILON);
+                        }
+                    },
+                );
             });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What is to be trained, and how? The settings of a training, with defaults and bounds.
 
-use sextant_weights::{EncoderConfig, HiddenAct, MODEL_TYPE, Pooling};
 use serde::{Deserialize, Serialize};
+use sextant_weights::{EncoderConfig, HiddenAct, MODEL_TYPE, Pooling};
 
 use crate::ModelsError;
 
@@ -101,7 +101,8 @@ impl TrainSpec {
             }
         }
         if !self.hidden.is_multiple_of(self.heads) {
-            let reason = format!("is {}, which does not divide hidden ({})", self.heads, self.hidden);
+            let reason =
+                format!("is {}, which does not divide hidden ({})", self.heads, self.hidden);
             return Err(ModelsError::Spec { field: "heads", reason });
         }
         Ok(())

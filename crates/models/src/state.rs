@@ -3,12 +3,13 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use serde::{Deserialize, Serialize};
 use sextant_core::{Digest, DigestHasher};
 use sextant_weights::{
-    CONFIG_BYTES_MAX, EncoderConfig, TENSORS_FILE, TOKENIZER_FILE, TensorF32, TensorMap, WeightsError,
-    read_config, read_file, read_tensors, read_tokenizer, tensors_to_bytes, write_config, write_file,
+    CONFIG_BYTES_MAX, EncoderConfig, TENSORS_FILE, TOKENIZER_FILE, TensorF32, TensorMap,
+    WeightsError, read_config, read_file, read_tensors, read_tokenizer, tensors_to_bytes,
+    write_config, write_file,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{ModelsError, Pair, TrainSpec, embedder::check_layout, optimizer::Moments};
 
@@ -62,7 +63,9 @@ impl TrainState {
 
     fn write_parts(&self, dir: &Path) -> Result<BTreeMap<String, Digest>, ModelsError> {
         fs::create_dir_all(dir).map_err(|source| WeightsError::Io {
-            action: "make", path: dir.to_path_buf(), source,
+            action: "make",
+            path: dir.to_path_buf(),
+            source,
         })?;
         let mut files = BTreeMap::new();
         let mut put = |name: &str, bytes: &[u8]| {
@@ -86,7 +89,13 @@ impl TrainState {
         let bytes = tensors_to_bytes(&path, &self.moment_tensors())?;
         files.insert(OPTIMIZER_FILE.to_owned(), Digest::of(&bytes));
         write_file(&path, &bytes)?;
-        let state = StateFile { format: FORMAT, step: self.step, spec: self.spec.clone(), pairs: self.pairs, files };
+        let state = StateFile {
+            format: FORMAT,
+            step: self.step,
+            spec: self.spec.clone(),
+            pairs: self.pairs,
+            files,
+        };
         let text = serde_json::to_string_pretty(&state).map_err(damaged)?;
         write_file(&dir.join(STATE_FILE), text.as_bytes())?;
         Ok(())
@@ -100,11 +109,15 @@ impl TrainState {
         let bytes = read_file(&dir.join(STATE_FILE), CONFIG_BYTES_MAX)?;
         let state: StateFile = serde_json::from_slice(&bytes).map_err(damaged)?;
         if state.format != FORMAT {
-            return Err(damaged(format!("its format is {}, this version reads {FORMAT}", state.format)));
+            return Err(damaged(format!(
+                "its format is {}, this version reads {FORMAT}",
+                state.format
+            )));
         }
         state.spec.validate()?;
         for name in [TOKENIZER_FILE, TENSORS_FILE, OPTIMIZER_FILE] {
-            let expected = state.files.get(name).ok_or_else(|| damaged(format!("it does not name {name}")))?;
+            let expected =
+                state.files.get(name).ok_or_else(|| damaged(format!("it does not name {name}")))?;
             let found = file_digest(&dir.join(name))?;
             if found != *expected {
                 return Err(damaged(format!("{name} is {found}, state.json names {expected}")));
@@ -124,7 +137,10 @@ impl TrainState {
         let mut map = TensorMap::new();
         for (name, moments) in &self.moments {
             let shape = self.weights.get(name).map(|t| t.shape.clone()).unwrap_or_default();
-            map.insert(format!("first.{name}"), TensorF32 { shape: shape.clone(), data: moments.first.clone() });
+            map.insert(
+                format!("first.{name}"),
+                TensorF32 { shape: shape.clone(), data: moments.first.clone() },
+            );
             map.insert(format!("second.{name}"), TensorF32 { shape, data: moments.second.clone() });
         }
         map
@@ -143,13 +159,18 @@ fn file_digest(path: &Path) -> Result<Digest, ModelsError> {
     Ok(hasher.finish())
 }
 
-fn read_moments(path: &Path, weights: &TensorMap) -> Result<BTreeMap<String, Moments>, ModelsError> {
+fn read_moments(
+    path: &Path,
+    weights: &TensorMap,
+) -> Result<BTreeMap<String, Moments>, ModelsError> {
     let mut tensors = read_tensors(path)?;
     let mut moments = BTreeMap::new();
     for (name, weight) in weights {
         let mut take = |moment: &str| match tensors.remove(&format!("{moment}.{name}")) {
             Some(t) if t.shape == weight.shape => Ok(t.data),
-            _ => Err(damaged(format!("the {moment} moment of {name} is absent or has another shape"))),
+            _ => Err(damaged(format!(
+                "the {moment} moment of {name} is absent or has another shape"
+            ))),
         };
         moments.insert(name.clone(), Moments { first: take("first")?, second: take("second")? });
     }

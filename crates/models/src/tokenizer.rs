@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tokenizers::{
-    AddedToken, NormalizerWrapper, PreTokenizerWrapper, Tokenizer, Trainer, TruncationParams,
+    AddedToken, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType,
+    PreTokenizedString, PreTokenizer, PreTokenizerWrapper, Tokenizer, Trainer, TruncationParams,
     models::bpe::{BPE, BpeTrainer},
     normalizers::{Lowercase, NFKC, Sequence as Normalizers},
     pre_tokenizers::{
@@ -12,7 +13,6 @@ use tokenizers::{
         metaspace::{Metaspace, PrependScheme},
         sequence::Sequence as PreTokenizers,
     },
-    OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Normalizer, NormalizedString,
 };
 
 use crate::{BYTES_PER_TOKEN_MAX, ModelsError};
@@ -69,7 +69,8 @@ pub fn train_tokenizer<'a>(
     let repeated: Vec<&str> =
         kept.flat_map(|(word, count)| std::iter::repeat_n(word.as_str(), *count)).collect();
     trainer.feed(repeated.into_iter(), |word| Ok(vec![word.to_owned()])).map_err(fail)?;
-    let mut model = BPE::builder().unk_token(UNKNOWN.to_owned()).fuse_unk(true).build().map_err(fail)?;
+    let mut model =
+        BPE::builder().unk_token(UNKNOWN.to_owned()).fuse_unk(true).build().map_err(fail)?;
     let special = trainer.train(&mut model).map_err(fail)?;
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_normalizer(Some(normalizer())).map_err(fail)?;
@@ -82,7 +83,9 @@ pub fn train_tokenizer<'a>(
     Ok(text.into_bytes())
 }
 
-fn count_words<'a>(corpus: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, usize>, ModelsError> {
+fn count_words<'a>(
+    corpus: impl Iterator<Item = &'a str>,
+) -> Result<BTreeMap<String, usize>, ModelsError> {
     let (normalizer, pre_tokenizer) = (normalizer(), pre_tokenizer());
     let mut words = BTreeMap::new();
     for text in corpus {

@@ -141,14 +141,19 @@ impl Training {
         };
         let texts = TextEncoder::from_bytes(&tokenizer, spec.max_tokens)?;
         let encode = |pair: &Pair| Ok((texts.encode(&pair.query)?, texts.encode(&pair.passage)?));
-        let held_out = validation.iter().take(VALIDATION_PAIRS_MAX).map(encode).collect::<Result<_, ModelsError>>()?;
+        let held_out = validation
+            .iter()
+            .take(VALIDATION_PAIRS_MAX)
+            .map(encode)
+            .collect::<Result<_, ModelsError>>()?;
         let same = number_passages(pairs);
         let pairs = pairs.iter().map(encode).collect::<Result<Vec<_>, ModelsError>>()?;
         let (config, weights, moments, step) = match from {
             Some(state) => (state.config, state.weights, state.moments, state.step),
             None => {
                 let config = spec.config(texts.vocab_size());
-                let passages: Vec<Vec<u32>> = pairs.iter().map(|(_, passage)| passage.clone()).collect();
+                let passages: Vec<Vec<u32>> =
+                    pairs.iter().map(|(_, passage)| passage.clone()).collect();
                 let weights = initial(&config, spec.seed, &passages);
                 let moments = AdamW::zeros(&weights);
                 (config, weights, moments, 0)
@@ -203,7 +208,12 @@ impl Training {
         Ok(Trained { state: self.state()?, finished, loss, validation })
     }
 
-    fn take_step(&mut self, batch: &[usize], check: bool, since: (Instant, u64)) -> Result<StepReport, ModelsError> {
+    fn take_step(
+        &mut self,
+        batch: &[usize],
+        check: bool,
+        since: (Instant, u64),
+    ) -> Result<StepReport, ModelsError> {
         let queries = batch.iter().map(|at| self.pairs[*at].0.as_slice());
         let passages = batch.iter().map(|at| self.pairs[*at].1.as_slice());
         let embeddings = self.encoder.forward(&Batch::new(queries.chain(passages)))?;
@@ -278,7 +288,9 @@ fn check_pairs(pairs: &[Pair]) -> Result<(), ModelsError> {
     if pairs.len() > PAIRS_MAX {
         return refuse(format!("there are {}, the limit is {PAIRS_MAX}", pairs.len()));
     }
-    if let Some(at) = pairs.iter().position(|p| p.query.trim().is_empty() || p.passage.trim().is_empty()) {
+    if let Some(at) =
+        pairs.iter().position(|p| p.query.trim().is_empty() || p.passage.trim().is_empty())
+    {
         return refuse(format!("pair {at} has an empty text"));
     }
     match pairs.first() {
@@ -290,7 +302,11 @@ fn check_pairs(pairs: &[Pair]) -> Result<(), ModelsError> {
     }
 }
 
-fn check_same_training(state: &TrainState, spec: &TrainSpec, pairs: sextant_core::Digest) -> Result<(), ModelsError> {
+fn check_same_training(
+    state: &TrainState,
+    spec: &TrainSpec,
+    pairs: sextant_core::Digest,
+) -> Result<(), ModelsError> {
     let refuse = |reason: String| Err(ModelsError::OtherTraining { reason });
     if state.spec != *spec {
         return refuse("its settings differ".to_owned());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sextant_core::{Code, Explain, ExitKind, Place};
+use sextant_core::{Code, ExitKind, Explain, Place};
 
 /// An error of admission or of an upstream model.
 #[derive(Debug, thiserror::Error)]

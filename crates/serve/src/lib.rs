@@ -13,6 +13,4 @@ mod upstream;
 
 pub use admission::{Admission, AdmissionOptions, Load, Permit};
 pub use error::{CODES, ServeError};
-pub use upstream::{
-    ApiKey, ChatMessage, Timeouts, Upstream, UpstreamCompletion, UpstreamOptions,
-};
+pub use upstream::{ApiKey, ChatMessage, Timeouts, Upstream, UpstreamCompletion, UpstreamOptions};

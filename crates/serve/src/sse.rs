@@ -65,7 +65,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const STREAM: &str = ": hello\r\ndata: {\"a\":\"é\"}\r\n\r\nevent: x\ndata:one\ndata: two\n\ndata: [DONE]";
+    const STREAM: &str =
+        ": hello\r\ndata: {\"a\":\"é\"}\r\n\r\nevent: x\ndata:one\ndata: two\n\ndata: [DONE]";
 
     #[test]
     fn the_cut_does_not_matter() {

@@ -5,9 +5,9 @@
 use std::{fmt, time::Duration};
 
 use reqwest::{Client, Response, StatusCode, header, redirect};
-use sextant_core::Cancel;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sextant_core::Cancel;
 
 use crate::{ServeError, sse::Events};
 
@@ -153,7 +153,8 @@ impl Upstream {
             base_url: options.base_url.clone(),
             reason,
         };
-        let url = reqwest::Url::parse(&options.base_url).map_err(|error| refuse(error.to_string()))?;
+        let url =
+            reqwest::Url::parse(&options.base_url).map_err(|error| refuse(error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || url.password().is_some() {
             let reason = "it must be http or https, without credentials".to_owned();
             return Err(refuse(reason));
@@ -289,7 +290,11 @@ impl Upstream {
             }
             Ok(Ok(response)) => response,
         };
-        if response.status() == StatusCode::OK { Ok(response) } else { Err(self.refused(response).await) }
+        if response.status() == StatusCode::OK {
+            Ok(response)
+        } else {
+            Err(self.refused(response).await)
+        }
     }
 
     fn authorization(&self) -> Result<Option<header::HeaderValue>, ServeError> {
@@ -300,10 +305,11 @@ impl Upstream {
             }
             ApiKey::Text(text) => text.clone(),
         };
-        let mut value = header::HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| {
-            let reason = "the key has characters that a header cannot have".to_owned();
-            ServeError::Configuration { base_url: self.base_url(), reason }
-        })?;
+        let mut value =
+            header::HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| {
+                let reason = "the key has characters that a header cannot have".to_owned();
+                ServeError::Configuration { base_url: self.base_url(), reason }
+            })?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
@@ -467,8 +473,11 @@ fn message_of(error: &Value) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    let plain: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect();
+    let plain: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MESSAGE_CHARS_MAX)
+        .collect();
     if plain.trim().is_empty() { "no message".to_owned() } else { plain.trim().to_owned() }
 }
 

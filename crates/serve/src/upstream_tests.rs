@@ -114,8 +114,9 @@ fn upstream(server: &Server) -> Upstream {
 async fn ask(server: &Server, stream: bool) -> (Result<UpstreamCompletion, ServeError>, String) {
     let mut heard = String::new();
     let message = ChatMessage { role: "user".into(), content: "hello".into() };
-    let result =
-        upstream(server).complete(&[message], stream, &mut |delta: &str| heard.push_str(delta)).await;
+    let result = upstream(server)
+        .complete(&[message], stream, &mut |delta: &str| heard.push_str(delta))
+        .await;
     (result, heard)
 }
 
@@ -186,7 +187,8 @@ async fn refusals_carry_the_upstreams_words() {
 
 #[tokio::test]
 async fn what_passes_is_tried_again() {
-    let scripts = vec![reply("503 Busy", "", "{}"), reply("429 Busy", "", ""), reply("200 OK", "", GOOD)];
+    let scripts =
+        vec![reply("503 Busy", "", "{}"), reply("429 Busy", "", ""), reply("200 OK", "", GOOD)];
     let server = server(scripts).await;
     assert_eq!(ask(&server, false).await.0.unwrap().text, "hi");
     assert_eq!(server.requests.lock().unwrap().len(), 3);
@@ -227,12 +229,14 @@ async fn dropping_the_future_hangs_up() {
 
 #[test]
 fn a_blocking_caller_can_stop() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = runtime.block_on(server(vec![vec![Act::Pause(5000)]]));
     let cancel = Cancel::new();
     cancel.cancel();
     let message = ChatMessage { role: "user".into(), content: "hello".into() };
-    let result = upstream(&server).complete_blocking(runtime.handle(), &[message], &cancel, &mut |_| {});
+    let result =
+        upstream(&server).complete_blocking(runtime.handle(), &[message], &cancel, &mut |_| {});
     assert!(matches!(result, Err(ServeError::Cancelled)));
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use sextant_app::{App, ChatAsk, Op};
 use sextant_core::{Cancel, Events, Failure};
 use sextant_server::{Backend, ChatRequest, PinnedRelease};
-use serde_json::Value;
 
 /// The application behind the server's port.
 pub struct AppBackend(pub Arc<App>);

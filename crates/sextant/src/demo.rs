@@ -7,9 +7,9 @@ use std::{
     time::Instant,
 };
 
-use sextant_app::{App, OpenProject, Op};
-use sextant_core::{Cancel, ExitKind};
 use serde_json::Value;
+use sextant_app::{App, Op, OpenProject};
+use sextant_core::{Cancel, ExitKind};
 
 use crate::{
     cancel_on_interrupt,
@@ -76,7 +76,11 @@ impl<'a> Demo<'a> {
 
     /// Tells which step comes and the command that does it, runs it, shows the result.
     fn step(&self, title: &str, command: &str, op: Op) -> Result<Value, Trouble> {
-        self.say(&format!("\n{}  {}", Style::Bold.paint(title), Style::Dim.paint(format!("$ {command}"))));
+        self.say(&format!(
+            "\n{}  {}",
+            Style::Bold.paint(title),
+            Style::Dim.paint(format!("$ {command}"))
+        ));
         let begun = Instant::now();
         let result = self.app.run(op.clone(), &self.screen, &self.cancel)?;
         if self.cancel.is_cancelled() {

@@ -18,9 +18,9 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser as _};
+use serde_json::Value;
 use sextant_app::Op;
 use sextant_core::{Cancel, ExitKind};
-use serde_json::Value;
 
 use crate::{
     cli::{
@@ -154,10 +154,9 @@ fn operate(global: &Global, op: &Op) -> Result<u8, Trouble> {
 fn status_of(op: &Op, result: &Value) -> u8 {
     let failed = |field: &str| result[field].as_u64().unwrap_or(0) > 0;
     match op {
-        Op::Build { .. } if failed("failed") => result["exit"].as_u64().map_or_else(
-            || ExitKind::Failure.exit_code(),
-            |exit| u8::try_from(exit).unwrap_or(1),
-        ),
+        Op::Build { .. } if failed("failed") => result["exit"]
+            .as_u64()
+            .map_or_else(|| ExitKind::Failure.exit_code(), |exit| u8::try_from(exit).unwrap_or(1)),
         Op::Build { .. } if gate_refused(result) => ExitKind::GateRefused.exit_code(),
         Op::ReleaseGate { .. } if result["passed"] == Value::Bool(false) => {
             ExitKind::GateRefused.exit_code()
@@ -235,7 +234,9 @@ pub fn cancel_on_interrupt() -> Cancel {
                     std::process::exit(i32::from(INTERRUPTED));
                 }
                 raised.cancel();
-                anstream::eprintln!("stopping at the next safe point (Ctrl-C again to end at once)");
+                anstream::eprintln!(
+                    "stopping at the next safe point (Ctrl-C again to end at once)"
+                );
             }
         });
     });
@@ -252,7 +253,9 @@ fn start_tracing(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEXTANT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .init();
 }

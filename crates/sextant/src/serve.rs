@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use sextant_app::{App, OpenProject, Op};
+use sextant_app::{App, Op, OpenProject};
 use sextant_core::{Cancel, ExitKind};
 use sextant_server::{AuthMode, Running, ServerConfig};
 
@@ -63,7 +63,9 @@ pub async fn start(app: &Arc<App>, args: &ServeArgs) -> Result<Running, Trouble>
         allowed_hosts: args.allowed_host.clone(),
     };
     let backend = Arc::new(AppBackend(app.clone()));
-    sextant_server::serve(config, backend).await.map_err(|error| Trouble::from(sextant_core::Failure::from(error)))
+    sextant_server::serve(config, backend)
+        .await
+        .map_err(|error| Trouble::from(sextant_core::Failure::from(error)))
 }
 
 /// Says where the server is, on stderr.

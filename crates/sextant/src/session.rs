@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
-use sextant_app::{App, OpenProject, Op, find_project};
-use sextant_core::{Cancel, Event, Events, ExitKind, limits};
 use serde_json::Value;
+use sextant_app::{App, Op, OpenProject, find_project};
+use sextant_core::{Cancel, Event, Events, ExitKind, limits};
 
 use crate::{cli::Global, trouble::Trouble};
 
@@ -160,9 +160,8 @@ fn take_line(line: &[u8], events: &dyn Events) -> Option<Result<Value, Trouble>>
     }
     if value.get("error").is_some() {
         let error = value["error"].take();
-        return Some(Err(serde_json::from_value(error.clone()).unwrap_or_else(|_| {
-            Trouble::new("SXT-8003", ExitKind::Failure, error.to_string())
-        })));
+        return Some(Err(serde_json::from_value(error.clone())
+            .unwrap_or_else(|_| Trouble::new("SXT-8003", ExitKind::Failure, error.to_string()))));
     }
     value.get_mut("result").map(|result| Ok(result.take()))
 }

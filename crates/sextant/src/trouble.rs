@@ -1,8 +1,8 @@
 //! How does an error end a command? Printed once, with code, place and hint, and turned into the
 //! exit status. The same form travels over HTTP from a running server.
 
-use sextant_core::{ExitKind, Failure};
 use serde::{Deserialize, Serialize};
+use sextant_core::{ExitKind, Failure};
 
 use crate::render::Style;
 
@@ -49,7 +49,10 @@ impl Trouble {
         if let Some(hint) = &self.hint {
             text.push_str(&format!("  {} {hint}\n", Style::Accent.paint("hint:")));
         }
-        text.push_str(&format!("  {}\n", Style::Dim.paint(format!("sextant explain {}", self.code))));
+        text.push_str(&format!(
+            "  {}\n",
+            Style::Dim.paint(format!("sextant explain {}", self.code))
+        ));
         text
     }
 }

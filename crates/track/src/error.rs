@@ -1,6 +1,6 @@
 //! What can go wrong while runs are tracked?
 
-use sextant_core::{Code, Explain, ExitKind, Place};
+use sextant_core::{Code, ExitKind, Explain, Place};
 use sextant_lineage::LineageError;
 
 /// An error of the run tracker.

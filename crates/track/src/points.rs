@@ -186,6 +186,8 @@ mod tests {
             // Any outcome but a panic or a huge allocation.
             let _ = decode_points(&bad);
         }
-        assert!(encode_points(&[MetricPoint { metric: String::new(), ..points().remove(0) }]).is_err());
+        assert!(
+            encode_points(&[MetricPoint { metric: String::new(), ..points().remove(0) }]).is_err()
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! How is a run kept in the catalog?
 
-use sextant_core::{ActivityId, Digest, Timestamp};
-use sextant_lineage::Row;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sextant_core::{ActivityId, Digest, Timestamp};
+use sextant_lineage::Row;
 
 use crate::TrackError;
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use sextant_core::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
+use sextant_core::{Digest, Timestamp};
 
 use crate::{CheckpointRow, MetricPoint};
 
@@ -26,7 +26,8 @@ impl Direction {
     /// By the metric's name: losses, errors, perplexities and times are better when small.
     pub fn of(metric: &str) -> Self {
         let name = metric.to_lowercase();
-        let small = ["loss", "error", "perplexity", "seconds", "_ms", "latency", "wer", "mae", "rmse"];
+        let small =
+            ["loss", "error", "perplexity", "seconds", "_ms", "latency", "wer", "mae", "rmse"];
         if small.iter().any(|word| name.contains(word)) { Self::Min } else { Self::Max }
     }
 
@@ -142,13 +143,15 @@ mod tests {
     #[test]
     fn a_step_told_twice_counts_once() {
         let curves = curves([point("loss", 2, 1.0), point("loss", 1, 3.0), point("loss", 2, 0.5)]);
-        let values: Vec<_> = curves["loss"].iter().map(|(step, value, _)| (*step, *value)).collect();
+        let values: Vec<_> =
+            curves["loss"].iter().map(|(step, value, _)| (*step, *value)).collect();
         assert_eq!(values, [(1, 3.0), (2, 0.5)]);
     }
 
     #[test]
     fn the_best_checkpoint_is_judged_by_the_value_it_had() {
-        let curves = curves([(10, 3.0), (20, 1.0), (30, 2.0), (35, 0.1)].map(|(s, v)| point("loss", s, v)));
+        let curves =
+            curves([(10, 3.0), (20, 1.0), (30, 2.0), (35, 0.1)].map(|(s, v)| point("loss", s, v)));
         let row = |step, name: &str| CheckpointRow { step, checkpoint: Digest::of(name) };
         let rows = [row(15, "a"), row(20, "b"), row(32, "c")];
         let best = best_checkpoint(&curves, &rows, "loss", Direction::Min).unwrap();
@@ -169,7 +172,10 @@ mod tests {
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
             main_metric(names.iter()).map(str::to_owned)
         };
-        assert_eq!(main(&["loss", "pairs/s", "validation_loss"]).as_deref(), Some("validation_loss"));
+        assert_eq!(
+            main(&["loss", "pairs/s", "validation_loss"]).as_deref(),
+            Some("validation_loss")
+        );
         assert_eq!(main(&["learning_rate", "loss"]).as_deref(), Some("loss"));
         assert_eq!(main(&[]), None);
     }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
-use sextant_core::{ActivityId, ActivityKind, Digest, Timestamp};
-use sextant_lineage::{Act, Cell, Log, Reader, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sextant_core::{ActivityId, ActivityKind, Digest, Timestamp};
+use sextant_lineage::{Act, Cell, Log, Reader, Store};
 
 use crate::{
     BestCheckpoint, CheckpointRow, Curves, Direction, MetricPoint, MetricSummary, RunStatus,
@@ -273,7 +273,8 @@ impl Tracker {
     /// When they cannot be read.
     pub fn list(&self, sort: &SortRuns) -> Result<Vec<RunSummary>, TrackError> {
         let reader = self.store.read()?;
-        let sql = format!("SELECT {COLUMNS} FROM track_runs ORDER BY started_at DESC, id DESC LIMIT ?1");
+        let sql =
+            format!("SELECT {COLUMNS} FROM track_runs ORDER BY started_at DESC, id DESC LIMIT ?1");
         let mut runs = reader
             .query(&sql, &[RUNS_LISTED_MAX.into()])?
             .iter()
@@ -371,7 +372,8 @@ impl Tracker {
     /// # Errors
     /// When the catalog cannot be read.
     pub fn run_of_checkpoint(&self, checkpoint: &Digest) -> Result<Option<String>, TrackError> {
-        let sql = "SELECT run FROM track_checkpoints WHERE checkpoint = ?1 ORDER BY run DESC LIMIT 1";
+        let sql =
+            "SELECT run FROM track_checkpoints WHERE checkpoint = ?1 ORDER BY run DESC LIMIT 1";
         let rows = self.store.read()?.query(sql, &[checkpoint.into()])?;
         Ok(rows.first().map(|row| row.text(0).map(str::to_owned)).transpose()?)
     }
@@ -443,9 +445,10 @@ fn checkpoints(reader: &Reader, run: ActivityId) -> Result<Vec<CheckpointRow>, T
         .map(|row| {
             Ok(CheckpointRow {
                 step: u64::try_from(row.int(0)?).map_err(|error| broken(error.to_string()))?,
-                checkpoint: row.text(1)?.parse().map_err(|error: sextant_core::ParseDigestError| {
-                    broken(error.to_string())
-                })?,
+                checkpoint: row
+                    .text(1)?
+                    .parse()
+                    .map_err(|error: sextant_core::ParseDigestError| broken(error.to_string()))?,
             })
         })
         .collect()

@@ -82,7 +82,10 @@ impl EncoderConfig {
             ));
         }
         if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
-            return Err(format!("layer_norm_eps is {}, it must be between 0 and 1", self.layer_norm_eps));
+            return Err(format!(
+                "layer_norm_eps is {}, it must be between 0 and 1",
+                self.layer_norm_eps
+            ));
         }
         Ok(())
     }
@@ -96,7 +99,8 @@ pub fn read_config(dir: &Path) -> Result<EncoderConfig, WeightsError> {
     let path = dir.join(CONFIG_FILE);
     let bytes = read_file(&path, CONFIG_BYTES_MAX)?;
     let refuse = |reason: String| WeightsError::Config { path: path.clone(), reason };
-    let config: EncoderConfig = serde_json::from_slice(&bytes).map_err(|e| refuse(e.to_string()))?;
+    let config: EncoderConfig =
+        serde_json::from_slice(&bytes).map_err(|e| refuse(e.to_string()))?;
     config.validate().map_err(refuse)?;
     Ok(config)
 }

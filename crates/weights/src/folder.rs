@@ -7,8 +7,8 @@ use std::{
     path::Path,
 };
 
-use sextant_core::{Digest, DigestHasher};
 use serde::{Deserialize, Serialize};
+use sextant_core::{Digest, DigestHasher};
 
 use crate::{FOLDER_FILES_MAX, TOKENIZER_BYTES_MAX, WeightsError};
 
@@ -53,7 +53,10 @@ pub fn folder_digest(dir: &Path) -> Result<FolderManifest, WeightsError> {
         if manifest.len() == FOLDER_FILES_MAX {
             let limit = FOLDER_FILES_MAX as u64;
             return Err(WeightsError::TooLarge {
-                path: dir.to_path_buf(), found: limit + 1, unit: "files", limit,
+                path: dir.to_path_buf(),
+                found: limit + 1,
+                unit: "files",
+                limit,
             });
         }
         manifest.insert(name, file_entry(&path)?);
@@ -64,7 +67,8 @@ pub fn folder_digest(dir: &Path) -> Result<FolderManifest, WeightsError> {
 fn file_entry(path: &Path) -> Result<FileEntry, WeightsError> {
     let mut file = File::open(path).map_err(|e| WeightsError::io("read", path, e))?;
     let mut hasher = DigestHasher::new();
-    let size = std::io::copy(&mut file, &mut hasher).map_err(|e| WeightsError::io("hash", path, e))?;
+    let size =
+        std::io::copy(&mut file, &mut hasher).map_err(|e| WeightsError::io("hash", path, e))?;
     Ok(FileEntry { digest: hasher.finish(), size })
 }
 
@@ -78,9 +82,8 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, WeightsError> {
     if !meta.is_file() {
         return Err(WeightsError::NotAFile { path: path.to_path_buf() });
     }
-    let too_large = |found| WeightsError::TooLarge {
-        path: path.to_path_buf(), found, unit: "bytes", limit,
-    };
+    let too_large =
+        |found| WeightsError::TooLarge { path: path.to_path_buf(), found, unit: "bytes", limit };
     if meta.len() > limit {
         return Err(too_large(meta.len()));
     }

@@ -33,10 +33,14 @@ pub type TensorMap = BTreeMap<String, TensorF32>;
 pub fn read_tensors(path: &Path) -> Result<TensorMap, WeightsError> {
     let bytes = read_file(path, TENSORS_BYTES_MAX)?;
     check_header(path, &bytes)?;
-    let parsed = SafeTensors::deserialize(&bytes).map_err(|e| WeightsError::corrupt(path, e.to_string()))?;
+    let parsed =
+        SafeTensors::deserialize(&bytes).map_err(|e| WeightsError::corrupt(path, e.to_string()))?;
     if parsed.len() > TENSORS_MAX {
         return Err(WeightsError::TooLarge {
-            path: path.to_path_buf(), found: parsed.len() as u64, unit: "tensors", limit: TENSORS_MAX as u64,
+            path: path.to_path_buf(),
+            found: parsed.len() as u64,
+            unit: "tensors",
+            limit: TENSORS_MAX as u64,
         });
     }
     let mut map = TensorMap::new();
@@ -54,13 +58,19 @@ fn check_header(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
     };
     if length > TENSORS_HEADER_BYTES_MAX {
         return Err(WeightsError::TooLarge {
-            path: path.to_path_buf(), found: length, unit: "header bytes", limit: TENSORS_HEADER_BYTES_MAX,
+            path: path.to_path_buf(),
+            found: length,
+            unit: "header bytes",
+            limit: TENSORS_HEADER_BYTES_MAX,
         });
     }
     if length > bytes.len() as u64 - 8 {
         return Err(WeightsError::corrupt(
             path,
-            format!("the header should be {length} bytes, the file has {} after its length", bytes.len() - 8),
+            format!(
+                "the header should be {length} bytes, the file has {} after its length",
+                bytes.len() - 8
+            ),
         ));
     }
     Ok(())
@@ -68,7 +78,11 @@ fn check_header(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
 
 fn read_view(path: &Path, name: &str, view: &TensorView<'_>) -> Result<TensorF32, WeightsError> {
     if view.dtype() != Dtype::F32 {
-        return Err(WeightsError::tensor(path, name, format!("has type {:?}, expected F32", view.dtype())));
+        return Err(WeightsError::tensor(
+            path,
+            name,
+            format!("has type {:?}, expected F32", view.dtype()),
+        ));
     }
     let (chunks, rest) = view.data().as_chunks::<4>();
     let data: Vec<f32> = chunks.iter().map(|raw| f32::from_le_bytes(*raw)).collect();
@@ -76,7 +90,11 @@ fn read_view(path: &Path, name: &str, view: &TensorView<'_>) -> Result<TensorF32
         return Err(WeightsError::tensor(path, name, "has not as many bytes as its shape says"));
     }
     if let Some(at) = data.iter().position(|value| !value.is_finite()) {
-        return Err(WeightsError::tensor(path, name, format!("holds a value that is not finite at {at}")));
+        return Err(WeightsError::tensor(
+            path,
+            name,
+            format!("holds a value that is not finite at {at}"),
+        ));
     }
     Ok(TensorF32 { shape: view.shape().to_vec(), data })
 }
@@ -89,7 +107,11 @@ pub fn tensors_to_bytes(path: &Path, tensors: &TensorMap) -> Result<Vec<u8>, Wei
     let raw: Vec<(&str, &[usize], Vec<u8>)> = tensors
         .iter()
         .map(|(name, t)| {
-            (name.as_str(), t.shape.as_slice(), t.data.iter().flat_map(|v| v.to_le_bytes()).collect())
+            (
+                name.as_str(),
+                t.shape.as_slice(),
+                t.data.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            )
         })
         .collect();
     let mut views = Vec::with_capacity(raw.len());
@@ -100,7 +122,8 @@ pub fn tensors_to_bytes(path: &Path, tensors: &TensorMap) -> Result<Vec<u8>, Wei
     }
     // One entry only: a map of two would be written in an order that changes between runs.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize(views, Some(metadata)).map_err(|e| WeightsError::corrupt(path, e.to_string()))
+    safetensors::serialize(views, Some(metadata))
+        .map_err(|e| WeightsError::corrupt(path, e.to_string()))
 }
 
 /// Writes tensors to a safetensors file, whole or not at all.

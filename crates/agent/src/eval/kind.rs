@@ -7,16 +7,17 @@ use std::{
 };
 
 use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use sextant_core::{ActivityKind, ArtifactKind, Digest, EdgeKind, Failure, limits};
 use sextant_lineage::Act;
 use sextant_project::{
     About, Asset, AssetFile, AssetId, AssetKind, BuildContext, Built, Refresh, recipe_digest,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
 use super::{
-    Question, QuestionRow, Ranked, mean_scores, paired_permutation_p, parse_questions, score_question,
+    Question, QuestionRow, Ranked, mean_scores, paired_permutation_p, parse_questions,
+    score_question,
 };
 use crate::{
     AgentError, Mode, PassageSearch, Searchers,
@@ -106,7 +107,9 @@ impl AssetKind for EvalKind {
             matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
         });
         if !plain || spec.questions.is_empty() {
-            return Err(setting(file, "questions", "must stay below the folder of evaluations").into());
+            return Err(
+                setting(file, "questions", "must stay below the folder of evaluations").into()
+            );
         }
         let folder = file.path.parent().unwrap_or(Path::new("evals"));
         let about = About {

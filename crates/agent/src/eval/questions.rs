@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use sextant_core::limits;
 use sextant_project::AssetFile;
-use serde::{Deserialize, Serialize};
 
 use crate::AgentError;
 

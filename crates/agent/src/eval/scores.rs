@@ -56,7 +56,11 @@ pub struct QuestionRow {
 }
 
 /// The figures of one ranked list, which holds each section once.
-pub fn score_question(found: &[Ranked], relevant: &[Relevant], k: usize) -> (QuestionScores, Option<usize>) {
+pub fn score_question(
+    found: &[Ranked],
+    relevant: &[Relevant],
+    k: usize,
+) -> (QuestionScores, Option<usize>) {
     let hit = |section: &Ranked| {
         relevant.iter().any(|known| known.path == section.path && known.heading == section.heading)
     };
@@ -71,7 +75,11 @@ pub fn score_question(found: &[Ranked], relevant: &[Relevant], k: usize) -> (Que
     let ideal: f64 = (1..=relevant.len().min(k)).map(gain).sum();
     let first = hits.first().copied();
     let scores = QuestionScores {
-        ndcg: if ideal > 0.0 { hits.iter().map(|rank| gain(*rank)).sum::<f64>() / ideal } else { 0.0 },
+        ndcg: if ideal > 0.0 {
+            hits.iter().map(|rank| gain(*rank)).sum::<f64>() / ideal
+        } else {
+            0.0
+        },
         recall: if relevant.is_empty() { 0.0 } else { hits.len() as f64 / relevant.len() as f64 },
         mrr: first.map_or(0.0, |rank| 1.0 / rank as f64),
     };
@@ -164,7 +172,13 @@ mod tests {
         // Two relevant at ranks 1 and 3: (1 + 1/2) / (1 + 1/log2 3).
         check("axb", "ab", 10, [1.5 / 1.630_929_753_571_457_4, 1.0, 1.0], Some(1));
         // One of two found at rank 2.
-        check("xa", "ab", 10, [0.630_929_753_571_457_4 / 1.630_929_753_571_457_4, 0.5, 0.5], Some(2));
+        check(
+            "xa",
+            "ab",
+            10,
+            [0.630_929_753_571_457_4 / 1.630_929_753_571_457_4, 0.5, 0.5],
+            Some(2),
+        );
         // More relevant than k: the ideal list is cut too.
         check("ab", "abc", 2, [1.0, 2.0 / 3.0, 1.0], Some(1));
     }

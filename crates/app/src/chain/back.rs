@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
 use sextant_core::{ActivityKind, ArtifactKind, Digest, EdgeKind, limits};
 use sextant_lineage::{Artifact, LineageError, Reader};
-use serde_json::json;
 
 use super::{Branch, Node, label::label};
 

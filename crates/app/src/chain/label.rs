@@ -1,8 +1,8 @@
 //! What is a node called on one line?
 
+use serde_json::Value;
 use sextant_core::ArtifactKind;
 use sextant_lineage::Artifact;
-use serde_json::Value;
 
 /// One line for people: what the artifact's own metadata says, in the words of its kind.
 pub fn label(artifact: &Artifact) -> String {

@@ -28,10 +28,7 @@ pub fn generator(config: &GeneratorConfig) -> Result<Arc<dyn Generator>, Failure
         api_key: config.api_key_env.clone().map_or(ApiKey::None, ApiKey::Env),
         temperature: config.temperature,
         max_tokens: config.max_tokens,
-        timeouts: Timeouts {
-            total: Duration::from_secs(config.timeout_s),
-            ..Timeouts::default()
-        },
+        timeouts: Timeouts { total: Duration::from_secs(config.timeout_s), ..Timeouts::default() },
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -61,8 +58,7 @@ impl Generator for Endpoint {
             })
             .collect();
         let handle = self.runtime.handle();
-        let done =
-            self.upstream.complete_blocking(handle, &messages, &Cancel::new(), on_delta)?;
+        let done = self.upstream.complete_blocking(handle, &messages, &Cancel::new(), on_delta)?;
         Ok(Completion {
             text: done.text,
             model: done.model,
@@ -85,10 +81,8 @@ impl Drop for Endpoint {
 /// Opens a connection to the endpoint and closes it again.
 pub fn probe(config: &GeneratorConfig) -> Result<(), Failure> {
     let refuse = |reason: String| AppError::BadInput(format!("{}: {reason}", config.base_url));
-    let (scheme, rest) = config
-        .base_url
-        .split_once("://")
-        .ok_or_else(|| refuse("it has no scheme".to_owned()))?;
+    let (scheme, rest) =
+        config.base_url.split_once("://").ok_or_else(|| refuse("it has no scheme".to_owned()))?;
     let host = rest.split('/').next().unwrap_or(rest);
     let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let port = if scheme == "https" { 443 } else { 80 };

@@ -2,22 +2,28 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use sextant_agent::{Mode, Passage, PassageSearch, Searchers};
 use sextant_core::{Digest, Failure};
 use sextant_data::{DataEngine, TableMeta};
 use sextant_lineage::Store;
 use sextant_project::state::builds_of;
 use sextant_retrieve::{
-    ChunkRow, ChunkRows, Embedders, Query, Snapshot, SnapshotCache, Snapshots, TextEmbedder,
-    search,
+    ChunkRow, ChunkRows, Embedders, Query, Snapshot, SnapshotCache, Snapshots, TextEmbedder, search,
 };
-use serde_json::Value;
 
 use super::TrainedEmbedders;
 use crate::AppError;
 
 const COLUMNS: [&str; 9] = [
-    "chunk", "doc_version", "path", "ordinal", "heading", "breadcrumb", "body", "byte_start",
+    "chunk",
+    "doc_version",
+    "path",
+    "ordinal",
+    "heading",
+    "breadcrumb",
+    "body",
+    "byte_start",
     "byte_end",
 ];
 
@@ -67,17 +73,18 @@ impl IndexSearchers {
     fn model_meta(&self, model: &Digest) -> Result<Value, Failure> {
         let builds = builds_of(&self.store.read()?, model)?;
         let build = builds.into_iter().next();
-        build.map(|build| build.meta).ok_or_else(|| {
-            AppError::not_found("model version", &model.to_string(), "").into()
-        })
+        build
+            .map(|build| build.meta)
+            .ok_or_else(|| AppError::not_found("model version", &model.to_string(), "").into())
     }
 }
 
 impl Searchers for IndexSearchers {
     fn open(&self, index_meta: &Value) -> Result<Arc<dyn PassageSearch>, Failure> {
-        let digest: Digest = index_meta["snapshot"].as_str().and_then(|text| text.parse().ok()).ok_or(
-            AppError::Incomplete { what: "an index version".into(), missing: "its snapshot" },
-        )?;
+        let digest: Digest =
+            index_meta["snapshot"].as_str().and_then(|text| text.parse().ok()).ok_or(
+                AppError::Incomplete { what: "an index version".into(), missing: "its snapshot" },
+            )?;
         Ok(self.open_version(&digest)?)
     }
 }

@@ -2,13 +2,13 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
+use serde_json::{Value, json};
 use sextant_compute::{JobProgress, TrainJob, Trained, Trainer};
 use sextant_core::Failure;
 use sextant_data::read_dataset;
 use sextant_models::{
     HookError, ModelsError, Pair, RetrievalScore, StepReport, TrainHooks, TrainSpec, TrainState,
 };
-use serde_json::{Value, json};
 
 use crate::AppError;
 

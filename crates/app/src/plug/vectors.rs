@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use serde_json::Value;
 use sextant_core::{Digest, Failure};
 use sextant_lineage::Store;
 use sextant_models::Embedder;
 use sextant_retrieve::{Embedders, TextEmbedder};
-use serde_json::Value;
 
 use crate::AppError;
 

@@ -32,8 +32,7 @@ pub(super) struct Found<'a> {
 
 /// Encodes a batch as one frame; the offsets are those of the records within the frame.
 pub(super) fn encode(records: &[(Key, Vec<u8>)]) -> (Vec<u8>, Vec<usize>) {
-    let body: usize =
-        records.iter().map(|(_, payload)| RECORD_HEADER_BYTES + payload.len()).sum();
+    let body: usize = records.iter().map(|(_, payload)| RECORD_HEADER_BYTES + payload.len()).sum();
     let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES + body);
     bytes.extend_from_slice(&FRAME_MAGIC.to_le_bytes());
     bytes.extend_from_slice(&u32::try_from(records.len()).unwrap_or(u32::MAX).to_le_bytes());

@@ -57,7 +57,8 @@ impl Head {
     fn take(&self, rows: &[f32], stride: usize, column: usize, to: &mut [f32]) {
         for token in 0..self.tokens {
             let from = &rows[token * stride + column..token * stride + column + self.width];
-            to[token * self.width_padded..token * self.width_padded + self.width].copy_from_slice(from);
+            to[token * self.width_padded..token * self.width_padded + self.width]
+                .copy_from_slice(from);
         }
     }
 
@@ -96,46 +97,64 @@ impl Attention {
     fn forward_one(&self, qkv: &[f32], out: &mut [f32], hidden: usize) {
         let head = Head::new(out.len() / hidden, hidden, self.heads);
         let (t, d) = (head.tokens_padded, head.width_padded);
-        let (mut q, mut k, mut v, mut turned) = (head.vectors(), head.vectors(), head.vectors(), head.vectors());
+        let (mut q, mut k, mut v, mut turned) =
+            (head.vectors(), head.vectors(), head.vectors(), head.vectors());
         let mut weights = head.square();
-        simd(#[inline(always)] || {
-            for at in (0..hidden).step_by(head.width) {
-                head.take(qkv, 3 * hidden, at, &mut q);
-                head.take(qkv, 3 * hidden, hidden + at, &mut k);
-                head.take(qkv, 3 * hidden, 2 * hidden + at, &mut v);
-                head.weights(&q, &k, &mut turned, &mut weights);
-                let by_rows = Strided { data: &weights, rows: t, columns: 1 };
-                multiply(by_rows, &v, &mut turned, (t, d, head.tokens));
-                head.put(&turned, 1.0, out, hidden, at);
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for at in (0..hidden).step_by(head.width) {
+                    head.take(qkv, 3 * hidden, at, &mut q);
+                    head.take(qkv, 3 * hidden, hidden + at, &mut k);
+                    head.take(qkv, 3 * hidden, 2 * hidden + at, &mut v);
+                    head.weights(&q, &k, &mut turned, &mut weights);
+                    let by_rows = Strided { data: &weights, rows: t, columns: 1 };
+                    multiply(by_rows, &v, &mut turned, (t, d, head.tokens));
+                    head.put(&turned, 1.0, out, hidden, at);
+                }
+            },
+        );
     }
 
     fn backward_one(&self, qkv: &[f32], dy: &[f32], dqkv: &mut [f32], hidden: usize) {
         let head = Head::new(dy.len() / hidden, hidden, self.heads);
         let (t, d, n) = (head.tokens_padded, head.width_padded, head.tokens);
-        let (mut q, mut k, mut v, mut turned) = (head.vectors(), head.vectors(), head.vectors(), head.vectors());
+        let (mut q, mut k, mut v, mut turned) =
+            (head.vectors(), head.vectors(), head.vectors(), head.vectors());
         let (mut dout, mut result) = (head.vectors(), head.vectors());
         let (mut weights, mut dweights) = (head.square(), head.square());
-        simd(#[inline(always)] || {
-            for at in (0..hidden).step_by(head.width) {
-                head.take(qkv, 3 * hidden, at, &mut q);
-                head.take(qkv, 3 * hidden, hidden + at, &mut k);
-                head.take(qkv, 3 * hidden, 2 * hidden + at, &mut v);
-                head.take(dy, hidden, at, &mut dout);
-                head.weights(&q, &k, &mut turned, &mut weights);
-                let weights_turned = Strided { data: &weights, rows: 1, columns: t };
-                multiply(weights_turned, &dout, &mut result, (t, d, n));
-                head.put(&result, 1.0, dqkv, 3 * head.hidden, 2 * hidden + at);
-                transpose(&v, &mut turned, t, d);
-                multiply(head.rows(&dout), &turned, &mut dweights, (t, t, head.width));
-                through_softmax(&weights, &mut dweights, t, n);
-                multiply(Strided { data: &dweights, rows: t, columns: 1 }, &k, &mut result, (t, d, n));
-                head.put(&result, head.scale, dqkv, 3 * hidden, at);
-                multiply(Strided { data: &dweights, rows: 1, columns: t }, &q, &mut result, (t, d, n));
-                head.put(&result, head.scale, dqkv, 3 * hidden, hidden + at);
-            }
-        });
+        simd(
+            #[inline(always)]
+            || {
+                for at in (0..hidden).step_by(head.width) {
+                    head.take(qkv, 3 * hidden, at, &mut q);
+                    head.take(qkv, 3 * hidden, hidden + at, &mut k);
+                    head.take(qkv, 3 * hidden, 2 * hidden + at, &mut v);
+                    head.take(dy, hidden, at, &mut dout);
+                    head.weights(&q, &k, &mut turned, &mut weights);
+                    let weights_turned = Strided { data: &weights, rows: 1, columns: t };
+                    multiply(weights_turned, &dout, &mut result, (t, d, n));
+                    head.put(&result, 1.0, dqkv, 3 * head.hidden, 2 * hidden + at);
+                    transpose(&v, &mut turned, t, d);
+                    multiply(head.rows(&dout), &turned, &mut dweights, (t, t, head.width));
+                    through_softmax(&weights, &mut dweights, t, n);
+                    multiply(
+                        Strided { data: &dweights, rows: t, columns: 1 },
+                        &k,
+                        &mut result,
+                        (t, d, n),
+                    );
+                    head.put(&result, head.scale, dqkv, 3 * hidden, at);
+                    multiply(
+                        Strided { data: &dweights, rows: 1, columns: t },
+                        &q,
+                        &mut result,
+                        (t, d, n),
+                    );
+                    head.put(&result, head.scale, dqkv, 3 * hidden, hidden + at);
+                }
+            },
+        );
     }
 }
 
@@ -162,14 +181,19 @@ impl CustomOp1 for Attention {
         let (rows, width) = layout.shape().dims2()?;
         let covered = self.spans.last().map_or(0, |span| span.end);
         if width % (3 * self.heads) != 0 || covered != rows {
-            bail!("attention: {rows}x{width} does not fit {} heads over {covered} rows", self.heads);
+            bail!(
+                "attention: {rows}x{width} does not fit {} heads over {covered} rows",
+                self.heads
+            );
         }
         let hidden = width / 3;
         let mut out = vec![0.0; rows * hidden];
         split_spans(&mut out, &self.spans, hidden)
             .into_par_iter()
             .zip(self.spans.par_iter())
-            .for_each(|(out, span)| self.forward_one(&qkv[span.start * width..span.end * width], out, hidden));
+            .for_each(|(out, span)| {
+                self.forward_one(&qkv[span.start * width..span.end * width], out, hidden)
+            });
         Ok((CpuStorage::F32(out), (rows, hidden).into()))
     }
 

@@ -42,10 +42,18 @@ impl InfoNce {
         passages.resize(padded * width, 0.0);
         let mut turned = vec![0.0; padded * width];
         let mut scores = vec![0.0; padded * padded];
-        simd(#[inline(always)] || {
-            transpose(&passages, &mut turned, padded, width);
-            multiply(Strided { data: &queries, rows: width, columns: 1 }, &turned, &mut scores, (padded, padded, width));
-        });
+        simd(
+            #[inline(always)]
+            || {
+                transpose(&passages, &mut turned, padded, width);
+                multiply(
+                    Strided { data: &queries, rows: width, columns: 1 },
+                    &turned,
+                    &mut scores,
+                    (padded, padded, width),
+                );
+            },
+        );
         let by_row = |i: usize, j: usize| scores[i * padded + j] / self.temperature;
         let scale = 0.5 / n as f32;
         let mut gradient = vec![0.0; padded * padded];
@@ -66,10 +74,10 @@ impl InfoNce {
     /// The softmax over what counts for pair `i`, and the cross entropy of its own place.
     fn softmax(&self, i: usize, score: impl Fn(usize) -> f32) -> (Vec<f32>, f32) {
         let n = self.same.len();
-        let most = (0..n).filter(|j| self.counts(i, *j)).map(&score).fold(f32::NEG_INFINITY, f32::max);
-        let mut weights: Vec<f32> = (0..n)
-            .map(|j| if self.counts(i, j) { exp(score(j) - most) } else { 0.0 })
-            .collect();
+        let most =
+            (0..n).filter(|j| self.counts(i, *j)).map(&score).fold(f32::NEG_INFINITY, f32::max);
+        let mut weights: Vec<f32> =
+            (0..n).map(|j| if self.counts(i, j) { exp(score(j) - most) } else { 0.0 }).collect();
         let sum = sum_by(n, |j| weights[j]);
         for w in &mut weights {
             *w /= sum;
@@ -111,7 +119,10 @@ impl CustomOp1 for InfoNce {
             let by = if side == 0 { (padded, 1) } else { (1, padded) };
             let matrix = Strided { data: &contrast.gradient, rows: by.0, columns: by.1 };
             let mut result = vec![0.0; padded * width_padded];
-            simd(#[inline(always)] || multiply(matrix, &from, &mut result, (padded, width_padded, n)));
+            simd(
+                #[inline(always)]
+                || multiply(matrix, &from, &mut result, (padded, width_padded, n)),
+            );
             for i in 0..n {
                 for c in 0..width {
                     out[(side + i) * width + c] = outer * result[i * width_padded + c];

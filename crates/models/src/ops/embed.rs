@@ -10,7 +10,12 @@ use super::{
 };
 
 /// Row `i` of the result is row `ids[i]` of `words` plus row `positions[i]` of `places`.
-pub(crate) fn embed(words: &Tensor, places: &Tensor, ids: Arc<[u32]>, positions: Arc<[u32]>) -> Result<Tensor> {
+pub(crate) fn embed(
+    words: &Tensor,
+    places: &Tensor,
+    ids: Arc<[u32]>,
+    positions: Arc<[u32]>,
+) -> Result<Tensor> {
     words.apply_op2(places, Embed { ids, positions })
 }
 
@@ -34,7 +39,13 @@ impl CustomOp2 for Embed {
         "embed"
     }
 
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (words, places) = (values(s1, l1)?, values(s2, l2)?);
         let ((vocabulary, width), (longest, width2)) = (l1.shape().dims2()?, l2.shape().dims2()?);
         let outside = |ids: &[u32], most: usize| ids.iter().any(|id| *id as usize >= most);
@@ -42,18 +53,29 @@ impl CustomOp2 for Embed {
             bail!("embed: an id is outside the table");
         }
         let mut out = vec![0.0; self.ids.len() * width];
-        for_row_blocks(&mut out, width, #[inline(always)] |first, block| {
-            for (r, out) in block.chunks_exact_mut(width).enumerate() {
-                let word = self.ids[first + r] as usize * width;
-                let place = self.positions[first + r] as usize * width;
-                out.copy_from_slice(&words[word..word + width]);
-                add_to(out, &places[place..place + width]);
-            }
-        });
+        for_row_blocks(
+            &mut out,
+            width,
+            #[inline(always)]
+            |first, block| {
+                for (r, out) in block.chunks_exact_mut(width).enumerate() {
+                    let word = self.ids[first + r] as usize * width;
+                    let place = self.positions[first + r] as usize * width;
+                    out.copy_from_slice(&words[word..word + width]);
+                    add_to(out, &places[place..place + width]);
+                }
+            },
+        );
         Ok((CpuStorage::F32(out), (self.ids.len(), width).into()))
     }
 
-    fn bwd(&self, words: &Tensor, places: &Tensor, _res: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        words: &Tensor,
+        places: &Tensor,
+        _res: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?;
         let guard = lock(&grad);
         let dy = guard.get()?;

@@ -21,20 +21,30 @@ pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
 /// Calls `f(first row, rows)` on blocks of whole rows, in parallel.
 pub(super) fn for_row_blocks(out: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
     let rows = (TASK_VALUES / width.max(1)).max(1);
-    out.par_chunks_mut(rows * width)
-        .enumerate()
-        .for_each(|(block, chunk)| simd(#[inline(always)] || f(block * rows, chunk)));
+    out.par_chunks_mut(rows * width).enumerate().for_each(|(block, chunk)| {
+        simd(
+            #[inline(always)]
+            || f(block * rows, chunk),
+        )
+    });
 }
 
 /// Sums vectors of `width` over all rows: `f` adds one block of rows to its accumulator; blocks are
 /// added in order.
-pub(super) fn column_sums(rows: usize, width: usize, f: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
+pub(super) fn column_sums(
+    rows: usize,
+    width: usize,
+    f: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync,
+) -> Vec<f32> {
     let partial: Vec<Vec<f32>> = (0..rows.div_ceil(SUM_ROWS))
         .into_par_iter()
         .map(|block| {
             let mut sums = vec![0.0; width];
             let range = block * SUM_ROWS..((block + 1) * SUM_ROWS).min(rows);
-            simd(#[inline(always)] || f(range, &mut sums));
+            simd(
+                #[inline(always)]
+                || f(range, &mut sums),
+            );
             sums
         })
         .collect();

@@ -2,7 +2,9 @@
 
 use std::sync::Mutex;
 
-use candle_core::{CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, backend::BackendStorage, bail};
+use candle_core::{
+    CpuStorage, CustomOp3, Device, Layout, Result, Shape, Tensor, backend::BackendStorage, bail,
+};
 
 use super::{
     kernels::{add_to, column_sums, exp, for_row_blocks},
@@ -69,21 +71,33 @@ impl CustomOp3 for Linear {
         if inner != inner2 || bias.len() != width {
             bail!("linear: x is {rows}x{inner}, w is {width}x{inner2}, b is {}", bias.len());
         }
-        let CpuStorage::F32(mut out) = s1.matmul(s2, (1, rows, width, inner), l1, &l2.transpose(0, 1)?)? else {
+        let CpuStorage::F32(mut out) =
+            s1.matmul(s2, (1, rows, width, inner), l1, &l2.transpose(0, 1)?)?
+        else {
             bail!("linear works on f32 only");
         };
-        for_row_blocks(&mut out, width, #[inline(always)] |_, block| {
-            for row in block.chunks_exact_mut(width) {
-                add_to(row, bias);
-            }
-        });
+        for_row_blocks(
+            &mut out,
+            width,
+            #[inline(always)]
+            |_, block| {
+                for row in block.chunks_exact_mut(width) {
+                    add_to(row, bias);
+                }
+            },
+        );
         if self.activation == Activation::Gelu {
             let before = self.track.then(|| out.clone());
-            for_row_blocks(&mut out, width, #[inline(always)] |_, block| {
-                for v in block {
-                    *v = gelu(*v);
-                }
-            });
+            for_row_blocks(
+                &mut out,
+                width,
+                #[inline(always)]
+                |_, block| {
+                    for v in block {
+                        *v = gelu(*v);
+                    }
+                },
+            );
             match self.before.lock() {
                 Ok(mut slot) => *slot = before,
                 Err(_) => bail!("linear: a thread died while it held the activations"),
@@ -108,11 +122,16 @@ impl CustomOp3 for Linear {
         let bias = {
             let guard = lock(&grad);
             let dy = guard.get()?;
-            column_sums(rows, width, #[inline(always)] |range, sums| {
-                for row in dy[range.start * width..range.end * width].chunks_exact(width) {
-                    add_to(sums, row);
-                }
-            })
+            column_sums(
+                rows,
+                width,
+                #[inline(always)]
+                |range, sums| {
+                    for row in dy[range.start * width..range.end * width].chunks_exact(width) {
+                        add_to(sums, row);
+                    }
+                },
+            )
         };
         let dx = grad.matmul(w)?;
         let dw = grad.t()?.matmul(x)?;
@@ -127,12 +146,17 @@ impl Linear {
         };
         let guard = lock(grad);
         let dy = guard.get()?;
-        for_row_blocks(&mut before, width, #[inline(always)] |first, block| {
-            let dy = &dy[first * width..first * width + block.len()];
-            for (v, dy) in block.iter_mut().zip(dy) {
-                *v = dy * gelu_slope(*v);
-            }
-        });
+        for_row_blocks(
+            &mut before,
+            width,
+            #[inline(always)]
+            |first, block| {
+                let dy = &dy[first * width..first * width + block.len()];
+                for (v, dy) in block.iter_mut().zip(dy) {
+                    *v = dy * gelu_slope(*v);
+                }
+            },
+        );
         Tensor::from_vec(before, (rows, width), &Device::Cpu)
     }
 }

@@ -71,7 +71,11 @@ fn lock(tensor: &Tensor) -> Values<'_> {
 }
 
 /// Splits a matrix of token rows into one mutable part per text.
-fn split_spans<'a>(mut rows: &'a mut [f32], spans: &[Range<usize>], width: usize) -> Vec<&'a mut [f32]> {
+fn split_spans<'a>(
+    mut rows: &'a mut [f32],
+    spans: &[Range<usize>],
+    width: usize,
+) -> Vec<&'a mut [f32]> {
     let mut parts = Vec::with_capacity(spans.len());
     for span in spans {
         let (part, rest) = rows.split_at_mut(span.len() * width);

@@ -8,7 +8,12 @@ use super::{
 };
 
 /// Brings each row of `x` to mean 0 and variance 1, then scales by `weight` and shifts by `bias`.
-pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, epsilon: f32) -> Result<Tensor> {
+pub(crate) fn layer_norm(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    epsilon: f32,
+) -> Result<Tensor> {
     x.apply_op3(weight, bias, LayerNorm { epsilon })
 }
 
@@ -30,35 +35,46 @@ impl LayerNorm {
         let width = weight.len();
         let scale = 1.0 / width as f32;
         let mut dx = vec![0.0; x.len()];
-        for_row_blocks(&mut dx, width, #[inline(always)] |first, block| {
-            for (r, out) in block.chunks_exact_mut(width).enumerate() {
-                let at = (first + r) * width;
-                let (row, dy) = (&x[at..at + width], &dy[at..at + width]);
-                let (mean, inverse) = self.moments(row);
-                let sum = sum_by(width, |i| dy[i] * weight[i]) * scale;
-                let along = sum_by(width, |i| dy[i] * weight[i] * (row[i] - mean)) * inverse * scale;
-                for i in 0..width {
-                    let normal = (row[i] - mean) * inverse;
-                    out[i] = inverse * (dy[i] * weight[i] - sum - normal * along);
+        for_row_blocks(
+            &mut dx,
+            width,
+            #[inline(always)]
+            |first, block| {
+                for (r, out) in block.chunks_exact_mut(width).enumerate() {
+                    let at = (first + r) * width;
+                    let (row, dy) = (&x[at..at + width], &dy[at..at + width]);
+                    let (mean, inverse) = self.moments(row);
+                    let sum = sum_by(width, |i| dy[i] * weight[i]) * scale;
+                    let along =
+                        sum_by(width, |i| dy[i] * weight[i] * (row[i] - mean)) * inverse * scale;
+                    for i in 0..width {
+                        let normal = (row[i] - mean) * inverse;
+                        out[i] = inverse * (dy[i] * weight[i] - sum - normal * along);
+                    }
                 }
-            }
-        });
+            },
+        );
         dx
     }
 
     /// The sums over rows of `dy * normal` and of `dy`, one after the other.
     fn parameter_gradients(&self, x: &[f32], dy: &[f32], width: usize) -> Vec<f32> {
-        column_sums(x.len() / width, 2 * width, #[inline(always)] |range, sums| {
-            let (scale_sums, shift_sums) = sums.split_at_mut(width);
-            for at in range.map(|r| r * width) {
-                let (row, dy) = (&x[at..at + width], &dy[at..at + width]);
-                let (mean, inverse) = self.moments(row);
-                for i in 0..width {
-                    scale_sums[i] += dy[i] * (row[i] - mean) * inverse;
-                    shift_sums[i] += dy[i];
+        column_sums(
+            x.len() / width,
+            2 * width,
+            #[inline(always)]
+            |range, sums| {
+                let (scale_sums, shift_sums) = sums.split_at_mut(width);
+                for at in range.map(|r| r * width) {
+                    let (row, dy) = (&x[at..at + width], &dy[at..at + width]);
+                    let (mean, inverse) = self.moments(row);
+                    for i in 0..width {
+                        scale_sums[i] += dy[i] * (row[i] - mean) * inverse;
+                        shift_sums[i] += dy[i];
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 }
 
@@ -79,18 +95,27 @@ impl CustomOp3 for LayerNorm {
         let (x, weight, bias) = (values(s1, l1)?, values(s2, l2)?, values(s3, l3)?);
         let (_, width) = l1.shape().dims2()?;
         if weight.len() != width || bias.len() != width {
-            bail!("layer_norm: rows of {width}, weight of {}, bias of {}", weight.len(), bias.len());
+            bail!(
+                "layer_norm: rows of {width}, weight of {}, bias of {}",
+                weight.len(),
+                bias.len()
+            );
         }
         let mut out = vec![0.0; x.len()];
-        for_row_blocks(&mut out, width, #[inline(always)] |first, block| {
-            for (r, out) in block.chunks_exact_mut(width).enumerate() {
-                let row = &x[(first + r) * width..(first + r + 1) * width];
-                let (mean, inverse) = self.moments(row);
-                for i in 0..width {
-                    out[i] = (row[i] - mean) * inverse * weight[i] + bias[i];
+        for_row_blocks(
+            &mut out,
+            width,
+            #[inline(always)]
+            |first, block| {
+                for (r, out) in block.chunks_exact_mut(width).enumerate() {
+                    let row = &x[(first + r) * width..(first + r + 1) * width];
+                    let (mean, inverse) = self.moments(row);
+                    for i in 0..width {
+                        out[i] = (row[i] - mean) * inverse * weight[i] + bias[i];
+                    }
                 }
-            }
-        });
+            },
+        );
         Ok((CpuStorage::F32(out), l1.shape().clone()))
     }
 

@@ -43,17 +43,24 @@ impl CustomOp1 for Pool {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = values(storage, layout)?;
         let (rows, width) = layout.shape().dims2()?;
-        if self.spans.last().map_or(0, |span| span.end) != rows || self.spans.iter().any(|span| span.is_empty()) {
-            bail!("mean_pool_normalize: the spans do not cover {rows} rows with texts of at least one token");
+        if self.spans.last().map_or(0, |span| span.end) != rows
+            || self.spans.iter().any(|span| span.is_empty())
+        {
+            bail!(
+                "mean_pool_normalize: the spans do not cover {rows} rows with texts of at least one token"
+            );
         }
         let mut out = vec![0.0; self.spans.len() * width];
         out.par_chunks_mut(width).zip(self.spans.par_iter()).for_each(|(out, span)| {
-            simd(#[inline(always)] || {
-                let scale = 1.0 / mean(&x[span.start * width..span.end * width], out);
-                for v in out.iter_mut() {
-                    *v *= scale;
-                }
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    let scale = 1.0 / mean(&x[span.start * width..span.end * width], out);
+                    for v in out.iter_mut() {
+                        *v *= scale;
+                    }
+                },
+            );
         });
         Ok((CpuStorage::F32(out), (self.spans.len(), width).into()))
     }
@@ -64,22 +71,30 @@ impl CustomOp1 for Pool {
         let (x_lock, res_lock, grad_lock) = (lock(x), lock(res), lock(&grad));
         let (x, unit, dy) = (x_lock.get()?, res_lock.get()?, grad_lock.get()?);
         let mut out = vec![0.0; rows * width];
-        split_spans(&mut out, &self.spans, width).into_par_iter().enumerate().for_each(|(text, out)| {
-            let span = &self.spans[text];
-            let (unit, dy) = (&unit[text * width..(text + 1) * width], &dy[text * width..(text + 1) * width]);
-            let mut row = vec![0.0; width];
-            simd(#[inline(always)] || {
-                let length = mean(&x[span.start * width..span.end * width], &mut row);
-                let along = sum_by(width, |i| unit[i] * dy[i]);
-                let scale = 1.0 / (length * span.len() as f32);
-                for i in 0..width {
-                    row[i] = (dy[i] - unit[i] * along) * scale;
-                }
-                for out in out.chunks_exact_mut(width) {
-                    out.copy_from_slice(&row);
-                }
-            });
-        });
+        split_spans(&mut out, &self.spans, width).into_par_iter().enumerate().for_each(
+            |(text, out)| {
+                let span = &self.spans[text];
+                let (unit, dy) = (
+                    &unit[text * width..(text + 1) * width],
+                    &dy[text * width..(text + 1) * width],
+                );
+                let mut row = vec![0.0; width];
+                simd(
+                    #[inline(always)]
+                    || {
+                        let length = mean(&x[span.start * width..span.end * width], &mut row);
+                        let along = sum_by(width, |i| unit[i] * dy[i]);
+                        let scale = 1.0 / (length * span.len() as f32);
+                        for i in 0..width {
+                            row[i] = (dy[i] - unit[i] * along) * scale;
+                        }
+                        for out in out.chunks_exact_mut(width) {
+                            out.copy_from_slice(&row);
+                        }
+                    },
+                );
+            },
+        );
         Ok(Some(Tensor::from_vec(out, (rows, width), &Device::Cpu)?))
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor, Var};
 
-use super::{Activation, attention, embed, info_nce, kernels, layer_norm, linear, mean_pool_normalize, spans};
+use super::{
+    Activation, attention, embed, info_nce, kernels, layer_norm, linear, mean_pool_normalize, spans,
+};
 
 /// Numbers that look random and are the same on every machine.
 fn values(count: usize, salt: u32) -> Vec<f32> {
@@ -18,7 +20,8 @@ fn values(count: usize, salt: u32) -> Vec<f32> {
 }
 
 fn var(shape: &[usize], salt: u32) -> Var {
-    let tensor = Tensor::from_vec(values(shape.iter().product(), salt), shape, &Device::Cpu).unwrap();
+    let tensor =
+        Tensor::from_vec(values(shape.iter().product(), salt), shape, &Device::Cpu).unwrap();
     Var::from_tensor(&tensor).unwrap()
 }
 
@@ -32,7 +35,8 @@ fn check(vars: &[Var], f: impl Fn(&[Var]) -> Result<Tensor>) {
     let weights = Tensor::from_vec(values(y.elem_count(), 99), y.shape(), &Device::Cpu).unwrap();
     let grads = (y * weights).unwrap().sum_all().unwrap().backward().unwrap();
     for (which, var) in vars.iter().enumerate() {
-        let gradient = grads.get(var).expect("a gradient").flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let gradient =
+            grads.get(var).expect("a gradient").flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let start = var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for at in 0..start.len() {
             let step = 5e-3_f32;
@@ -54,13 +58,17 @@ fn check(vars: &[Var], f: impl Fn(&[Var]) -> Result<Tensor>) {
 #[test]
 fn linear_gradients() {
     for activation in [Activation::None, Activation::Gelu] {
-        check(&[var(&[5, 7], 1), var(&[9, 7], 2), var(&[9], 3)], |v| linear(&v[0], &v[1], &v[2], activation));
+        check(&[var(&[5, 7], 1), var(&[9, 7], 2), var(&[9], 3)], |v| {
+            linear(&v[0], &v[1], &v[2], activation)
+        });
     }
 }
 
 #[test]
 fn layer_norm_gradients() {
-    check(&[var(&[4, 19], 1), var(&[19], 2), var(&[19], 3)], |v| layer_norm(&v[0], &v[1], &v[2], 1e-5));
+    check(&[var(&[4, 19], 1), var(&[19], 2), var(&[19], 3)], |v| {
+        layer_norm(&v[0], &v[1], &v[2], 1e-5)
+    });
 }
 
 #[test]

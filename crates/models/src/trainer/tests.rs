@@ -7,25 +7,41 @@ use sextant_weights::TENSORS_FILE;
 use tempfile::TempDir;
 
 use crate::{
-    Embedder, HookError, ModelsError, OPTIMIZER_FILE, Pair, RetrievalScore, StepReport, TrainHooks, TrainSpec,
-    TrainState, Trained, train,
+    Embedder, HookError, ModelsError, OPTIMIZER_FILE, Pair, RetrievalScore, StepReport, TrainHooks,
+    TrainSpec, TrainState, Trained, train,
 };
 
 /// A language of made-up words: the query names a topic by one word, the passage by another.
 fn pairs(count: usize) -> Vec<Pair> {
-    let word = |n: usize, salt: usize| format!("{}{}", ["ka", "lo", "mi", "ru", "te"][n % 5], n * 31 + salt);
+    let word = |n: usize, salt: usize| {
+        format!("{}{}", ["ka", "lo", "mi", "ru", "te"][n % 5], n * 31 + salt)
+    };
     (0..count)
         .map(|n| Pair {
             query: format!("about {}", word(n % 12, 1)),
-            passage: format!("the {} is near the {} and number {n}", word(n % 12, 2), word(n % 12, 3)),
+            passage: format!(
+                "the {} is near the {} and number {n}",
+                word(n % 12, 2),
+                word(n % 12, 3)
+            ),
         })
         .collect()
 }
 
 fn spec() -> TrainSpec {
     TrainSpec {
-        hidden: 32, layers: 2, heads: 2, vocab: 300, max_tokens: 24, steps: 12, batch: 8, warmup: 2,
-        learning_rate: 3e-3, checkpoint_every: 3, eval_every: 4, ..TrainSpec::default()
+        hidden: 32,
+        layers: 2,
+        heads: 2,
+        vocab: 300,
+        max_tokens: 24,
+        steps: 12,
+        batch: 8,
+        warmup: 2,
+        learning_rate: 3e-3,
+        checkpoint_every: 3,
+        eval_every: 4,
+        ..TrainSpec::default()
     }
 }
 
@@ -135,7 +151,11 @@ fn a_text_has_one_vector_whatever_it_is_embedded_with() {
     run(&spec(), None, &mut Watch::default()).state.write_model(dir.path()).unwrap();
     let embedder = Embedder::load(dir.path()).unwrap();
     assert_eq!((embedder.dim(), embedder.spec().num_hidden_layers), (32, 2));
-    let texts = pairs(30).into_iter().map(|p| p.passage).chain([String::new(), "☃".repeat(900)]).collect::<Vec<_>>();
+    let texts = pairs(30)
+        .into_iter()
+        .map(|p| p.passage)
+        .chain([String::new(), "☃".repeat(900)])
+        .collect::<Vec<_>>();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let together = embedder.embed(&texts).unwrap();
     for (text, vector) in texts.iter().zip(&together) {
@@ -156,8 +176,14 @@ fn another_training_is_refused_and_damage_is_noticed() {
     let load = || TrainState::load(&saved);
     let code = |result: Result<Trained, ModelsError>| result.err().unwrap().code().number;
     let other = TrainSpec { learning_rate: 1e-3, ..spec() };
-    assert_eq!(code(train(&other, &pairs(40), &[], Some(load().unwrap()), &mut Watch::default())), 4104);
-    assert_eq!(code(train(&spec(), &pairs(39), &[], Some(load().unwrap()), &mut Watch::default())), 4104);
+    assert_eq!(
+        code(train(&other, &pairs(40), &[], Some(load().unwrap()), &mut Watch::default())),
+        4104
+    );
+    assert_eq!(
+        code(train(&spec(), &pairs(39), &[], Some(load().unwrap()), &mut Watch::default())),
+        4104
+    );
     let path = saved.join(OPTIMIZER_FILE);
     let mut bytes = fs::read(&path).unwrap();
     let last = bytes.len() - 1;
@@ -170,7 +196,8 @@ fn another_training_is_refused_and_damage_is_noticed() {
 
 #[test]
 fn unusable_pairs_and_failing_hooks_are_named() {
-    let refuse = |pairs: &[Pair]| train(&spec(), pairs, &[], None, &mut Watch::default()).err().unwrap();
+    let refuse =
+        |pairs: &[Pair]| train(&spec(), pairs, &[], None, &mut Watch::default()).err().unwrap();
     assert_eq!(refuse(&[]).code().number, 4102);
     let mut same = pairs(3);
     same.iter_mut().for_each(|p| p.passage = "x".to_owned());
@@ -189,7 +216,10 @@ fn a_model_folder_that_does_not_fit_together_is_refused() {
     run(&spec(), None, &mut Watch::default()).state.write_model(dir.path()).unwrap();
     let config = dir.path().join("config.json");
     let text = fs::read_to_string(&config).unwrap();
-    for (from, to) in [("\"hidden_size\": 32", "\"hidden_size\": 64"), ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1")] {
+    for (from, to) in [
+        ("\"hidden_size\": 32", "\"hidden_size\": 64"),
+        ("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1"),
+    ] {
         fs::write(&config, text.replace(from, to)).unwrap();
         assert_eq!(Embedder::load(dir.path()).unwrap_err().code().number, 4006);
     }

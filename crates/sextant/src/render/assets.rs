@@ -159,7 +159,9 @@ pub fn rows(result: &Value) -> String {
     let total = result["total"].as_u64();
     let shown = rows.len();
     match (result["truncated"].as_bool(), total) {
-        (Some(true), _) => text.push_str(&format!("{shown} rows shown; there are more (--limit)\n")),
+        (Some(true), _) => {
+            text.push_str(&format!("{shown} rows shown; there are more (--limit)\n"))
+        }
         (_, Some(total)) => text.push_str(&format!("{shown} of {total} rows\n")),
         _ => text.push_str(&format!("{shown} rows\n")),
     }
@@ -175,5 +177,9 @@ pub fn config(result: &Value) -> String {
 }
 
 pub fn config_check(result: &Value) -> String {
-    format!("{} assets, {} files: no error found\n", plain(&result["assets"]), plain(&result["files"]))
+    format!(
+        "{} assets, {} files: no error found\n",
+        plain(&result["assets"]),
+        plain(&result["files"])
+    )
 }

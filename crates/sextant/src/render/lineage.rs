@@ -90,7 +90,8 @@ pub fn fsck(result: &Value) -> String {
             plain(&problem["what"])
         ));
     }
-    let verdict = if text.is_empty() { Style::Good.paint("sound") } else { Style::Bad.paint("damaged") };
+    let verdict =
+        if text.is_empty() { Style::Good.paint("sound") } else { Style::Bad.paint("damaged") };
     text.push_str(&format!(
         "{verdict}: {} artifacts, {} edges, {} blobs, {} log records, {} audit records, {} indexes\n",
         plain(&result["artifacts"]),

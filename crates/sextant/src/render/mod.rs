@@ -8,8 +8,8 @@ mod releases;
 mod runs;
 mod text;
 
-use sextant_app::Op;
 use serde_json::Value;
+use sextant_app::Op;
 
 pub use text::{Style, seconds};
 

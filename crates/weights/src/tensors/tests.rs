@@ -6,8 +6,9 @@ use sextant_core::{Digest, Explain};
 use tempfile::TempDir;
 
 use crate::{
-    EncoderConfig, HiddenAct, MODEL_TYPE, Pooling, TensorF32, TensorMap, WeightsError, folder_digest,
-    read_config, read_tensors, read_tokenizer, tensors_to_bytes, write_config, write_tensors,
+    EncoderConfig, HiddenAct, MODEL_TYPE, Pooling, TensorF32, TensorMap, WeightsError,
+    folder_digest, read_config, read_tensors, read_tokenizer, tensors_to_bytes, write_config,
+    write_tensors,
 };
 
 fn sample() -> TensorMap {
@@ -65,12 +66,25 @@ fn every_truncation_is_refused() {
 fn a_header_that_lies_is_refused() {
     refuses(&u64::MAX.to_le_bytes(), 4003, "header bytes");
     refuses(&with_header("{", b""), 4005, "JSON");
-    refuses(&with_header(r#"{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}"#, &[0; 4]), 4005, "JSON");
-    refuses(&with_header(r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, &[0; 4]), 4005, "JSON");
-    refuses(&with_header(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, &[0; 4]), 4005, "shape");
+    refuses(
+        &with_header(r#"{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}"#, &[0; 4]),
+        4005,
+        "JSON",
+    );
+    refuses(
+        &with_header(r#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, &[0; 4]),
+        4005,
+        "JSON",
+    );
+    refuses(
+        &with_header(r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}"#, &[0; 4]),
+        4005,
+        "shape",
+    );
     let overlap = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}"#;
     refuses(&with_header(overlap, &[0; 6]), 4005, "offset");
-    let huge = r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,4]}}"#;
+    let huge =
+        r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,4]}}"#;
     refuses(&with_header(huge, &[0; 4]), 4005, "overflow");
 }
 
