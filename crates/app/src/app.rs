@@ -74,6 +74,11 @@ pub fn data_dir(root: &Path, options: &OpenProject) -> Result<PathBuf, Failure> 
     Ok(load_config(root, options.profile.as_deref(), &process_environment)?.storage_dir)
 }
 
+/// Whether a process has the data folder open.
+pub fn is_held(data_dir: &Path) -> bool {
+    sextant_lineage::is_held(data_dir)
+}
+
 impl App {
     /// Opens a project, making its data folder when it is not there.
     ///

@@ -23,7 +23,7 @@ mod watch;
 mod why;
 
 pub use answer::ChatAsk;
-pub use app::{App, OpenProject, data_dir, find_project};
+pub use app::{App, OpenProject, data_dir, find_project, is_held};
 pub use error::{AppError, CODES};
 pub use explain::{explain, register_codes};
 pub use op::Op;

@@ -16,6 +16,9 @@ use crate::AppError;
 static TEMPLATE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../template/assistant");
 static MANUAL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../docs");
 
+/// The release of a project about the user's own documents.
+static OWN_RELEASE: &str = include_str!("../../../template/own-docs/release.toml");
+
 /// Parts of the documents' folder that are for those who build Sextant, not for its users.
 const NOT_MANUAL: [&str; 2] = ["adr/", "roadmap.md"];
 /// The questions of the template, which are about the manual.
@@ -67,34 +70,58 @@ pub fn init(dir: &Path, name: &str, docs: Option<&Path>) -> Result<Value, Failur
         None => "docs".to_owned(),
     };
     let mut files = template_files(name, &source);
-    let drafts = match docs {
-        Some(docs) => draft_questions(docs)?,
-        None => Vec::new(),
-    };
-    let drafted = drafts.len();
-    if docs.is_some() {
-        files.retain(|(path, _)| path != QUESTIONS);
-        let lines: String = drafts.iter().map(|draft| format!("{draft}\n")).collect();
-        files.push((QUESTIONS.to_owned(), lines));
+    let note = if let Some(docs) = docs {
+        let pages = text_files(docs)?;
+        if pages.is_empty() {
+            let found = TEXT_FILES.map(|known| format!(".{known}")).join(", ");
+            let message = format!("{} holds no file that ends in {found}", docs.display());
+            return Err(AppError::BadInput(message).into());
+        }
+        let drafts = draft_questions(docs, &pages);
+        adapt_to_drafts(&mut files, &drafts);
+        format!("{} text files in {}; {}", pages.len(), docs.display(), drafts_note(drafts.len()))
     } else {
         let pages = manual_pages().into_iter().map(|(path, text)| (format!("docs/{path}"), text));
         files.extend(pages);
-    }
+        "docs/ holds Sextant's own manual as an example: put your documents there".to_owned()
+    };
     let mut result = write_project(dir, files.into_iter())?;
-    let mut lines = vec![format!("made {}", dir.display())];
-    if docs.is_some() {
-        lines.push(format!(
-            "drafted {drafted} questions from your headings in {QUESTIONS}: replace them with real \
-             ones, since headings flatter word search"
-        ));
-    } else {
-        lines.push(
-            "docs/ holds Sextant's own manual as an example: put your documents there".into(),
-        );
-    }
-    lines.push(format!("next: cd {} && sextant dev", dir.display()));
-    result["lines"] = json!(lines);
+    let next = format!("next: cd {} && sextant dev", dir.display());
+    result["lines"] = json!([format!("made {}", dir.display()), note, next]);
     Ok(result)
+}
+
+fn drafts_note(drafted: usize) -> String {
+    if drafted == 0 {
+        return "no headings to draft questions from, so nothing is measured yet and word search \
+                answers"
+            .to_owned();
+    }
+    format!(
+        "{drafted} questions drafted from their headings in {QUESTIONS}: replace them with real \
+         ones, since headings flatter word search"
+    )
+}
+
+/// Puts the drafted questions in the place of the manual's, with a gate that does not rely on them;
+/// without any, takes the evaluation out.
+fn adapt_to_drafts(files: &mut Vec<(String, String)>, drafts: &[Value]) {
+    let measured = !drafts.is_empty();
+    files.retain(|(path, _)| path != QUESTIONS && (measured || !path.starts_with("evals/")));
+    for (path, text) in files.iter_mut() {
+        if path == "releases/assistant.toml" {
+            *text = OWN_RELEASE.to_owned();
+            if !measured {
+                text.truncate(text.find("\n# The first questions").unwrap_or(text.len()));
+            }
+        } else if path == "agents/assistant.toml" && !measured {
+            *text = text.replace("eval = \"retrieval\"\n", "");
+        }
+    }
+    if measured {
+        let lines: String = drafts.iter().map(|draft| format!("{draft}\n")).collect();
+        files.push((QUESTIONS.to_owned(), lines));
+    }
 }
 
 /// The files of the template, with the project's name and its documents' folder filled in.
@@ -105,6 +132,7 @@ fn template_files(name: &str, source: &str) -> Vec<(String, String)> {
         let text = match path {
             "sextant.toml" => replace_value(&text, "name", name),
             "sources/manual.toml" => replace_value(&text, "path", source),
+            "README.md" => text.replace("`docs/`", &format!("`{source}/`")),
             _ => text,
         };
         files.push((path.to_owned(), text));
@@ -182,36 +210,75 @@ fn relative_to_project(dir: &Path, docs: &Path) -> Result<String, Failure> {
 
 /// Drafts questions from the headings of the documents, so that a new project has something to
 /// measure from the first build on. They are a start, not a judgement.
-fn draft_questions(docs: &Path) -> Result<Vec<Value>, Failure> {
-    let mut files = Vec::new();
-    text_files(docs, 0, &mut files)?;
-    files.sort();
-    let mut drafts = Vec::new();
-    for file in &files {
+fn draft_questions(docs: &Path, files: &[PathBuf]) -> Vec<Value> {
+    let telling = drafts_of(docs, files, &|section| {
+        section.level >= 2
+            && section.body.len() >= SECTION_BYTES_MIN
+            && is_telling(&section.heading)
+    });
+    if !telling.is_empty() {
+        return telling;
+    }
+    // Short pages: any section is better than nothing to measure.
+    drafts_of(docs, files, &|section| {
+        !section.heading.is_empty() && !section.body.trim().is_empty()
+    })
+}
+
+/// A heading of at least two words and no digits: not the version or date of a change log.
+fn is_telling(heading: &str) -> bool {
+    let words = heading.split_whitespace().filter(|word| word.chars().all(char::is_alphabetic));
+    words.count() >= 2 && !heading.chars().any(|c| c.is_ascii_digit())
+}
+
+/// One question for each heading that is worth it. Each file gives its first before any gives its
+/// second.
+fn drafts_of(
+    docs: &Path,
+    files: &[PathBuf],
+    worth: &dyn Fn(&markdown::Section) -> bool,
+) -> Vec<Value> {
+    let mut drafts: Vec<(usize, Value)> = Vec::new();
+    for file in files {
         let Ok(text) = fs::read_to_string(file) else { continue };
         let path = file.strip_prefix(docs).unwrap_or(file).to_string_lossy().into_owned();
         let sections = markdown::sections(&text);
-        let title = sections.first().map(|section| section.heading.clone()).unwrap_or_default();
+        let mut headings = sections.iter().map(|section| section.heading.as_str());
+        let title = headings.find(|heading| !heading.is_empty()).unwrap_or_default();
         let mut seen = BTreeSet::new();
-        for section in &sections {
-            let fits = section.level >= 2
-                && section.body.len() >= SECTION_BYTES_MIN
-                && section.heading.split_whitespace().count() >= 2
-                && seen.insert(section.heading.clone());
-            if fits && drafts.len() < DRAFTS_MAX {
-                drafts.push(json!({
-                    "id": format!("draft-{:03}", drafts.len() + 1),
-                    "question": format!("{}: {}", title, section.heading),
-                    "path": path,
-                    "heading": section.heading,
-                }));
-            }
+        let fitting = sections
+            .iter()
+            .filter(|section| worth(section) && seen.insert(section.heading.clone()));
+        for (turn, section) in fitting.take(DRAFTS_MAX).enumerate() {
+            let question = if title == section.heading {
+                title.to_owned()
+            } else {
+                format!("{title}: {}", section.heading)
+            };
+            drafts.push((
+                turn,
+                json!({ "question": question, "path": path, "heading": section.heading }),
+            ));
         }
     }
-    Ok(drafts)
+    drafts.sort_by_key(|(turn, _)| *turn);
+    drafts.truncate(DRAFTS_MAX);
+    let numbered = drafts.into_iter().enumerate().map(|(number, (_, mut draft))| {
+        draft["id"] = json!(format!("draft-{:03}", number + 1));
+        draft
+    });
+    numbered.collect()
 }
 
-fn text_files(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+/// The text files below a folder, in order.
+fn text_files(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    add_text_files(dir, 0, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
+fn add_text_files(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     let entries = fs::read_dir(dir).map_err(AppError::io("list", dir))?;
     for entry in entries {
         let entry = entry.map_err(AppError::io("list", dir))?;
@@ -221,7 +288,7 @@ fn text_files(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), 
             .extension()
             .is_some_and(|extension| TEXT_FILES.iter().any(|known| extension == *known));
         if kind.is_dir() && depth < 16 {
-            text_files(&path, depth + 1, files)?;
+            add_text_files(&path, depth + 1, files)?;
         } else if kind.is_file() && known {
             files.push(path);
         }

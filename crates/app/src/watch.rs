@@ -18,13 +18,31 @@ const BURST_MAX: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(200);
 
 impl App {
-    /// Calls `changed` after each burst of changes below the project folder and the folders of its
-    /// sources, until `cancel` is raised.
+    /// Calls `changed` once, and again after each burst of changes below the project folder and the
+    /// folders of its sources, until `cancel` is raised. A change during a call is not missed.
     ///
     /// # Errors
-    /// When the operating system cannot watch the folders.
+    /// When the operating system cannot watch the folders; `changed` has been called once then.
     pub fn watch(&self, cancel: &Cancel, changed: &mut dyn FnMut()) -> Result<(), Failure> {
         let (sender, receiver) = mpsc::channel();
+        let watcher = self.watcher(sender);
+        changed();
+        let _watcher = watcher?;
+        while !cancel.is_cancelled() {
+            if receiver.recv_timeout(POLL).is_err() {
+                continue;
+            }
+            let begun = Instant::now();
+            while begun.elapsed() < BURST_MAX && receiver.recv_timeout(QUIET).is_ok() {}
+            if !cancel.is_cancelled() {
+                changed();
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a word for each change that matters, as long as it is kept.
+    fn watcher(&self, sender: mpsc::Sender<()>) -> Result<notify::RecommendedWatcher, Failure> {
         let data_dir = self.store.dir().to_owned();
         let mut watcher =
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -41,17 +59,7 @@ impl App {
                 .watch(&folder, RecursiveMode::Recursive)
                 .map_err(|error| cannot_watch(&folder, &error))?;
         }
-        while !cancel.is_cancelled() {
-            if receiver.recv_timeout(POLL).is_err() {
-                continue;
-            }
-            let begun = Instant::now();
-            while begun.elapsed() < BURST_MAX && receiver.recv_timeout(QUIET).is_ok() {}
-            if !cancel.is_cancelled() {
-                changed();
-            }
-        }
-        Ok(())
+        Ok(watcher)
     }
 
     /// The project folder, and the folders outside it that sources read.

@@ -176,7 +176,7 @@ mod tests {
         let whole = batch(Arc::new(StringArray::from(vec!["a", "b", "a"])), &[1, 2, 1]);
         let first = batch(Arc::new(StringViewArray::from(vec!["a", "a"])), &[1, 1]);
         let second = batch(Arc::new(StringViewArray::from(vec!["b"])), &[2]);
-        assert_eq!(digest(&[whole.clone()]), digest(&[second.clone(), first.clone()]));
+        assert_eq!(digest(std::slice::from_ref(&whole)), digest(&[second.clone(), first.clone()]));
         let once = batch(Arc::new(StringArray::from(vec!["a", "b"])), &[1, 2]);
         assert_ne!(digest(&[whole]), digest(&[once]));
         assert_ne!(digest(&[first]), digest(&[second]));

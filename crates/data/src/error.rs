@@ -279,6 +279,9 @@ impl Explain for DataError {
             Self::SymlinkEscape { path, .. } | Self::NotText { path, .. } => {
                 Some(format!("repair {} or add it to `exclude`", path.display()))
             }
+            Self::TooLarge { what, .. } if what.contains('/') => {
+                Some(format!("split {what}, or add it to `exclude`"))
+            }
             Self::NotFound { known, .. } if !known.is_empty() => {
                 Some(format!("there are: {known}"))
             }

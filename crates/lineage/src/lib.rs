@@ -25,9 +25,9 @@ pub use act::{Act, Expect, NewArtifact};
 pub use cell::{Cell, Row};
 pub use error::{CODES, LineageError};
 pub use fsck::{FsckReport, Problem};
-pub use log::{Log, LogRecord};
+pub use log::{Log, LogRecord, Pending, Visitor};
 pub use reader::{Activity, Artifact, AuditRecord, Edge, Hole, NameChange, Reader};
-pub use store::{FORMAT_VERSION, OpenOptions, Store};
+pub use store::{FORMAT_VERSION, OpenOptions, Store, is_held};
 
 /// A place where the torture runs may stop or fail the process: `FAILPOINTS=name=return` makes the
 /// call answer with an IO error. Compiled to nothing without the feature `failpoints`.

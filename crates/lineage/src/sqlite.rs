@@ -27,11 +27,12 @@ const READERS_KEPT_MAX: usize = 8;
 pub(crate) const AUDIT_GENESIS: &str = "sextant-audit-1";
 
 type Reply = mpsc::SyncSender<Result<(), LineageError>>;
+type Queue = mpsc::SyncSender<(Vec<Statement>, Reply)>;
 
 /// The embedded catalog.
 pub(crate) struct SqliteCatalog {
     path: PathBuf,
-    queue: Mutex<Option<mpsc::SyncSender<(Vec<Statement>, Reply)>>>,
+    queue: Mutex<Option<Queue>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     readers: Arc<Mutex<Vec<Connection>>>,
 }

@@ -29,6 +29,10 @@ use crate::{
 /// The newest format of a data folder that this program reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// How often and how far apart the folder's lock is tried.
+const LOCK_TRIES: u32 = 8;
+const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(15);
+
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
@@ -172,6 +176,12 @@ impl Store {
     }
 }
 
+/// Whether a process has this data folder open. A process that ends, however it ends, has not.
+pub fn is_held(dir: &Path) -> bool {
+    fs::File::open(dir.join("LOCK"))
+        .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+}
+
 /// Takes the folder's lock and writes our process id into it, for the message of the next one.
 fn lock(dir: &Path) -> Result<fs::File, LineageError> {
     let path = dir.join("LOCK");
@@ -182,7 +192,14 @@ fn lock(dir: &Path) -> Result<fs::File, LineageError> {
         .truncate(false)
         .open(&path)
         .map_err(LineageError::io("open", &path))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    let mut tries = 0;
+    // Whoever only looks whether the folder is held, or is ending right now, is gone in a moment.
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        tries += 1;
+        if tries < LOCK_TRIES {
+            std::thread::sleep(LOCK_WAIT);
+            continue;
+        }
         let mut pid = String::new();
         let _ = file.read_to_string(&mut pid);
         let pid = if pid.trim().is_empty() { "unknown" } else { pid.trim() }.to_owned();

@@ -52,6 +52,9 @@ pub struct IndexFile {
     pub tags: Vec<String>,
 }
 
+/// An embedder and the version of the model it was opened from.
+type PinnedEmbedder = (Arc<dyn TextEmbedder>, Digest);
+
 /// The noun `index`.
 pub struct IndexKind {
     ports: Ports,
@@ -193,7 +196,7 @@ impl IndexAsset {
     fn open_embedder(
         &self,
         context: &BuildContext<'_>,
-    ) -> Result<Option<(Arc<dyn TextEmbedder>, Digest)>, Failure> {
+    ) -> Result<Option<PinnedEmbedder>, Failure> {
         let Some(asset) = &self.embedder else { return Ok(None) };
         let input = context.input(asset)?;
         Ok(Some((self.ports.embedders.open(&input.meta)?, input.version)))

@@ -133,21 +133,21 @@ macro_rules! codes {
 
 codes! {
     PORT_IN_USE 7001 Conflict "the port is in use"
-        "Another program already listens on this address. If it is a Sextant server of this project, use it as it is or stop it; otherwise choose another port with --port or [server] port.";
+        "Another program already listens on this address. If it is a Sextant server of this project, use it as it is or stop it; otherwise choose another port with --port or `port` under [server].";
     BIND 7002 Failure "the address cannot be listened on"
         "The system refused the address. Check that it belongs to this machine, and that ports below 1024 are allowed.";
     EXPOSED 7003 Usage "an open address without keys"
-        "Any address but loopback can be reached by others, so the server listens there only when everyone must show a key: set [server] auth = \"required\", and put TLS in front of it.";
+        "Any address but loopback can be reached by others, so the server listens there only when everyone must show a key: start it with --require-auth, and put TLS in front of it.";
     FILE 7004 Failure "a file of the server cannot be used"
         "The server keeps its keys and its discovery file in the data directory. Check its permissions and the free space.";
     KEYS 7005 Integrity "the key file is damaged"
         "keys.json holds the hashes of all keys. Restore it from a backup, or move it away: the next start makes a new admin key and all older keys stop working.";
     UNAUTHENTICATED 7010 Auth "a key is needed"
-        "Send `Authorization: Bearer sxt_…` or log in with the browser. The first admin key is in .sextant/admin.key. On loopback the user who runs the server needs no key unless [server] auth = \"required\".";
+        "Send `Authorization: Bearer sxt_…` or log in with the browser. The first admin key is in .sextant/admin.key. On loopback the user who runs the server needs no key unless the server was started with --require-auth.";
     FORBIDDEN 7011 Auth "the key may not do this"
         "Each route needs a role: read, write or admin. Ask an admin for a key with the role that the message names.";
     STRANGER 7012 Auth "a foreign host or origin"
-        "The server answers only to names it knows (localhost, 127.0.0.1, [::1] and [server] allowed_hosts), and changes nothing for pages of other sites. This guards against DNS rebinding and cross-site requests.";
+        "The server answers only to names it knows (localhost, 127.0.0.1, [::1] and those given with --allowed-host), and changes nothing for pages of other sites. This guards against DNS rebinding and cross-site requests.";
     NO_SUCH_PATH 7020 NotFound "there is no such page or route"
         "The routes are listed in /openapi.json.";
     TOO_LARGE 7021 Usage "the request is too large"
@@ -191,15 +191,12 @@ impl Explain for ServerError {
                 let next = addr.port().checked_add(1).unwrap_or(7700);
                 Some(format!("stop it, or choose another port: --port {next}"))
             }
-            Self::Exposed { .. } => Some(
-                "set auth = \"required\" under [server] in sextant.toml, or listen on 127.0.0.1"
-                    .to_owned(),
-            ),
+            Self::Exposed { .. } => Some("add --require-auth, or listen on 127.0.0.1".to_owned()),
             Self::Unauthenticated { .. } => {
                 Some("send `Authorization: Bearer` with the key in .sextant/admin.key".to_owned())
             }
             Self::Stranger { what: "host", .. } => {
-                Some("add the name to allowed_hosts under [server] in sextant.toml".to_owned())
+                Some("start the server with --allowed-host and that name".to_owned())
             }
             Self::Overloaded { .. } => {
                 Some(format!("try again in {} s", limits::RETRY_AFTER_SECONDS))

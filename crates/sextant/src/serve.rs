@@ -115,7 +115,6 @@ fn watch_project(
                     Err(failure) => screen.line(Trouble::from(failure).lines().trim_end()),
                 }
             };
-            build();
             if let Err(failure) = app.watch(&cancel, &mut || build()) {
                 screen.line(Trouble::from(failure).lines().trim_end());
             }

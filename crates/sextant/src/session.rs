@@ -61,8 +61,13 @@ pub fn io_trouble(action: &str, error: &std::io::Error) -> Trouble {
 }
 
 impl Remote {
-    /// The server that wrote `server.json`, if it lives.
+    /// The server that wrote `server.json`, if it lives. One that was killed left its note behind,
+    /// and who listens at that address now may be a stranger: without a holder of the data folder,
+    /// nobody is asked.
     fn find(data_dir: &Path) -> Result<Option<Self>, Trouble> {
+        if !sextant_app::is_held(data_dir) {
+            return Ok(None);
+        }
         let Ok(text) = std::fs::read_to_string(data_dir.join("server.json")) else {
             return Ok(None);
         };
@@ -84,12 +89,13 @@ impl Remote {
     }
 
     fn lives(&self) -> bool {
-        let request = self
-            .client
-            .get(format!("http://{}/livez", self.address))
-            .timeout(std::time::Duration::from_secs(5))
-            .send();
-        self.runtime.block_on(request).is_ok_and(|response| response.status().is_success())
+        self.runtime.block_on(async {
+            let request = self
+                .client
+                .get(format!("http://{}/livez", self.address))
+                .timeout(std::time::Duration::from_secs(5));
+            request.send().await.is_ok_and(|response| response.status().is_success())
+        })
     }
 
     fn run(&self, op: &Op, events: &dyn Events, cancel: &Cancel) -> Result<Value, Trouble> {

@@ -102,7 +102,7 @@ fn bad_files_are_named_and_nothing_is_lost() {
     assert_eq!(bench.query("select count(*) from documents"), [[json!(2)]], "an alias is no page");
     assert_eq!(bench.version("sources/manual").version, before);
 
-    bench.write("sources/manual.toml", &format!("{}max_file_bytes = 10\n", super::SOURCE));
+    bench.write("sources/manual.toml", format!("{}max_file_bytes = 10\n", super::SOURCE));
     let (code, text) = failure(&bench.build(), "sources/manual");
     assert_eq!(code, "SXT-3008");
     assert!(text.contains("10 bytes"), "{text}");

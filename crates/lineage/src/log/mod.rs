@@ -44,8 +44,12 @@ pub struct LogRecord {
     pub payload: Vec<u8>,
 }
 
+/// Takes sequence number, key and payload; answers whether to go on.
+pub type Visitor<'a> = dyn FnMut(u64, [u8; 16], &[u8]) -> bool + 'a;
+
 type Reply = mpsc::SyncSender<Result<u64, LineageError>>;
 type Batch = Vec<(Key, Vec<u8>)>;
+type Queue = mpsc::SyncSender<(Batch, Reply)>;
 
 /// A durable stream. Clones share it.
 #[derive(Clone)]
@@ -53,7 +57,7 @@ pub struct Log(Arc<Inner>);
 
 struct Inner {
     folder: PathBuf,
-    queue: Mutex<Option<mpsc::SyncSender<(Batch, Reply)>>>,
+    queue: Mutex<Option<Queue>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     view: Arc<RwLock<View>>,
 }
@@ -210,7 +214,7 @@ impl Log {
     pub fn scan(
         &self,
         from: u64,
-        visit: &mut dyn FnMut(u64, [u8; 16], &[u8]) -> bool,
+        visit: &mut Visitor<'_>,
     ) -> Result<(), LineageError> {
         let segments = self.acknowledged();
         let starts: Vec<u64> = segments.iter().map(|(_, base, _)| *base).collect();

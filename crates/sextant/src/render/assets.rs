@@ -16,6 +16,11 @@ pub fn build(result: &Value) -> String {
                 Style::Bad.paint(code),
                 Style::Bold.paint(plain(&asset["asset"]))
             ));
+            for (mark, field) in [("-->", "place"), ("hint:", "hint")] {
+                if let Some(said) = error.get(field).and_then(Value::as_str) {
+                    text.push_str(&format!("  {} {said}\n", Style::Accent.paint(mark)));
+                }
+            }
         }
     }
     let mut parts = vec![format!("{} built", count("built"))];
