@@ -33,19 +33,25 @@ def run(*arguments, project=PROJECT, expect=0):
     return json.loads(done.stdout) if done.stdout.strip() else None
 
 
-def check(condition, what):
-    """Counts a check; says what failed and goes on."""
+def check(condition, what, told=True):
+    """Counts a check and says how it went; a judge goes on after a failure. `told` is false for one
+    of very many alike, which are then only named when they fail."""
     global checks
     checks += 1
     if not condition:
         failures.append(what)
-        print(f"   NOT: {what}")
+        print(f"   NOT: {what}", flush=True)
+    elif told:
+        print(f"   ok   {what}", flush=True)
 
 
-def close():
-    """Prints the count and ends the judge."""
+def close(at_least):
+    """Prints the count and ends the judge. Fewer checks than `at_least` mean that it was led past
+    what it is there for, which is a failure too."""
     print(f"   {checks} checks, {len(failures)} failed")
-    sys.exit(1 if failures or checks == 0 else 0)
+    if checks < at_least:
+        sys.exit(f"   NOT: at least {at_least} checks were wanted")
+    sys.exit(1 if failures else 0)
 
 
 def find(value, wanted):

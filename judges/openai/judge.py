@@ -75,4 +75,4 @@ for name, kind, arguments in [
     except openai.APIError as error:
         check(False, f"{name} is refused as {kind.__name__}, not {type(error).__name__}")
 
-close()
+close(at_least=23)

@@ -58,4 +58,4 @@ if data.get("tokenizer.json"):
         check(max(encoded.ids) < config.get("vocab_size", 0), "its ids fit the embedding table")
     check("release" in tokenizer.decode(encoded.ids).lower().replace(" ", ""), "text comes back")
 
-close()
+close(at_least=17)

@@ -4,7 +4,15 @@
 use serde::{Deserialize, Serialize};
 use sextant_core::{ActivityId, Digest, Timestamp};
 
-use crate::{AgentError, AnswerDraft, Citation, Mode};
+use crate::{AgentError, AnswerDraft, Citation, Message, Mode};
+
+/// Longest conversation that is kept with an answer.
+pub const HISTORY_BYTES_MAX: usize = 256 << 10;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
 
 /// One question and its answer, as JSON in the stream `transcripts`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +24,12 @@ pub struct Transcript {
     /// The conversation it is part of, when the caller named one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub session: Option<String>,
+    /// How many turns of a conversation came before the question.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub turns: usize,
+    /// Those turns, for asking again; empty when they have more than [`HISTORY_BYTES_MAX`] bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub history: Vec<Message>,
     /// The question.
     pub question: String,
     /// The answer.
@@ -50,6 +64,8 @@ impl Transcript {
             id,
             at,
             session: session.map(str::to_owned),
+            turns: 0,
+            history: Vec::new(),
             question: question.to_owned(),
             answer: draft.text.clone(),
             abstained: draft.abstained,
@@ -60,6 +76,16 @@ impl Transcript {
             model: draft.model.clone(),
             seconds: (draft.search_micros + draft.read_micros) as f64 / 1e6,
         }
+    }
+
+    /// The transcript with the conversation before the question.
+    pub fn after(mut self, history: Vec<Message>) -> Self {
+        let bytes: usize = history.iter().map(|message| message.content.len()).sum();
+        self.turns = history.len();
+        if bytes <= HISTORY_BYTES_MAX {
+            self.history = history;
+        }
+        self
     }
 
     /// The bytes for the log.

@@ -23,6 +23,8 @@ pub struct ChatAsk {
     pub question: String,
     /// The conversation before it: role and text.
     pub history: Vec<(String, String)>,
+    /// Whether the caller reads it piece by piece.
+    pub streamed: bool,
 }
 
 impl App {
@@ -34,6 +36,7 @@ impl App {
             release: digest.to_string(),
             question: question.to_owned(),
             history: Vec::new(),
+            streamed: false,
         };
         self.chat(&ask, &mut |_| {})
     }
@@ -58,9 +61,10 @@ impl App {
             serving.assistant.answer(&ask.question, &history, &mut |piece| held.take(piece))?;
         let at = self.store.now();
         let question = ask.question.trim();
-        let record = AnswerRecord::of(&draft, release, question, at, true).encode();
+        let record = AnswerRecord::of(&draft, release, question, at, ask.streamed).encode();
         let pinned = (release, ask.release_name.as_str());
-        let transcript = Transcript::of(&draft, ask.answer, at, question, pinned, None).encode()?;
+        let transcript = Transcript::of(&draft, ask.answer, at, question, pinned, None);
+        let transcript = transcript.after(history).encode()?;
         let key = *ask.answer.as_raw();
         let words = self.transcripts.submit(vec![(key, transcript)])?;
         let facts = self.answers.submit(vec![(key, record)])?;
@@ -113,7 +117,7 @@ impl App {
         Ok(shown)
     }
 
-    /// A recorded answer by its id, a unique beginning of it among the newest, or `last`.
+    /// A recorded answer by its id, or `last`.
     pub(crate) fn find_answer(&self, id: &str) -> Result<FoundAnswer, Failure> {
         let hint = "`sextant answers` lists the newest";
         let record = match id.trim() {

@@ -1,19 +1,29 @@
 //! Is everything well? `doctor` looks at the machine and the project, `fsck` at every stored byte.
 
-use std::{fs, io::Write as _, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    io::Write as _,
+    time::Instant,
+};
 
 use serde_json::{Value, json};
-use sextant_core::{Digest, Failure};
+use sextant_agent::{AnswerRecord, Transcript};
+use sextant_compute::{ModelManifest, file_facts};
+use sextant_core::{ActivityId, Digest, Failure};
 use sextant_project::{
     config::{config_check, process_environment},
+    release::{self, Role},
     state,
 };
 use sextant_retrieve::{Snapshots, verify};
 
-use crate::App;
+use crate::{App, AppError};
 
 /// Free disk below which `doctor` warns.
 const DISK_FREE_MIN: u64 = 2 << 30;
+/// Answers that are named for each release that is gone.
+const ANSWERS_NAMED_MAX: usize = 20;
 /// An fsync slower than this makes every acknowledgement slow.
 const FSYNC_SLOW_MS: f64 = 50.0;
 
@@ -175,6 +185,8 @@ impl App {
         for (asset, row) in &state.latest {
             self.check_asset(asset, row, &mut report);
         }
+        self.check_releases(&mut report)?;
+        self.check_models(&mut report)?;
         self.check_answers(&mut report)?;
         let mut result = json!(report);
         result["indexes"] = json!(indexes);
@@ -209,33 +221,100 @@ impl App {
         }
     }
 
-    /// Every answer names a release that is there, and its words are those of its record.
-    fn check_answers(&self, report: &mut sextant_lineage::FsckReport) -> Result<(), Failure> {
-        let reader = self.store.read()?;
-        let mut known: std::collections::BTreeMap<Digest, bool> = std::collections::BTreeMap::new();
-        let mut rows = Vec::new();
-        let mut keys = std::collections::HashSet::new();
-        self.answers.scan(0, &mut |_, key, payload| {
-            match sextant_agent::AnswerRecord::decode(payload) {
-                Ok(record) => rows.push((key, record.release)),
-                Err(error) => rows.push((key, Digest::of(error.to_string()))),
-            }
-            true
-        })?;
-        for (key, release) in rows {
-            let id = sextant_core::ActivityId::from_raw(key);
-            if !keys.insert(key) {
-                report.problem("answer", format!("{id} is recorded twice"));
-            }
-            if let std::collections::btree_map::Entry::Vacant(entry) = known.entry(release) {
-                entry.insert(reader.artifact(&release)?.is_some());
-            }
-            if known.get(&release) != Some(&true) {
-                report.problem("answer", format!("{id} names a release that is not there"));
+    /// What a rollback may lead to must still be there: the index of every release.
+    fn check_releases(&self, report: &mut sextant_lineage::FsckReport) -> Result<(), Failure> {
+        let folder = Snapshots::new(self.store.area("indexes")?);
+        for row in release::list(&self.store)? {
+            let index = row.parts.get(&Role::Index).map(|part| part.version);
+            if let Some(index) = index.filter(|index| !folder.path_of(index).is_dir()) {
+                let text = format!("{} {} has no folder for its index {index}", row.name, row.digest);
+                report.problem("release", text);
             }
         }
         Ok(())
     }
+
+    /// The folders of models, which are copies of blobs: the same bytes under the same names.
+    fn check_models(&self, report: &mut sextant_lineage::FsckReport) -> Result<(), Failure> {
+        let area = self.store.area("models")?;
+        for entry in fs::read_dir(&area).map_err(AppError::io("list", &area))? {
+            let path = entry.map_err(AppError::io("list", &area))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Ok(version) = format!("sha256:{name}").parse::<Digest>() else { continue };
+            let outcome = || -> Result<bool, Failure> {
+                let manifest = ModelManifest::from_bytes(&version, &self.store.blob(&version)?)?;
+                Ok(file_facts(&path)? == manifest.files)
+            };
+            match outcome() {
+                Ok(true) => {}
+                Ok(false) => {
+                    let text = "does not hold the files of its manifest; it is laid out again \
+                                from the blobs when it is opened";
+                    report.problem("model", format!("{} {text}", path.display()));
+                }
+                Err(error) => report.problem("model", format!("{version}: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every answer is recorded once and names a release that is there, and its words are those of
+    /// its record.
+    fn check_answers(&self, report: &mut sextant_lineage::FsckReport) -> Result<(), Failure> {
+        let reader = self.store.read()?;
+        let mut releases: BTreeMap<Digest, Vec<ActivityId>> = BTreeMap::new();
+        let mut said: HashMap<[u8; 16], u64> = HashMap::new();
+        let mut problems = Vec::new();
+        self.answers.scan(0, &mut |_, key, payload| {
+            let id = ActivityId::from_raw(key);
+            match AnswerRecord::decode(payload) {
+                Ok(record) => {
+                    let named = releases.entry(record.release).or_default();
+                    // A few stand for all: one release that is gone takes every answer with it.
+                    if named.len() < ANSWERS_NAMED_MAX {
+                        named.push(id);
+                    }
+                    if said.insert(key, words_of(&record.question, &record.text)).is_some() {
+                        problems.push(format!("{id} is recorded twice"));
+                    }
+                }
+                Err(error) => problems.push(format!("{id}: {error}")),
+            }
+            true
+        })?;
+        for (release, ids) in releases {
+            if reader.artifact(&release)?.is_none() {
+                let name = |id: &ActivityId| format!("{id} names a release that is not there");
+                problems.extend(ids.iter().map(name));
+            }
+        }
+        self.transcripts.scan(0, &mut |_, key, payload| {
+            let id = ActivityId::from_raw(key);
+            match Transcript::decode(payload) {
+                Ok(words) => {
+                    let found = words_of(&Digest::of(&words.question), &Digest::of(&words.answer));
+                    // Words without a record are of an answer that was never acknowledged.
+                    if said.get(&key).is_some_and(|recorded| *recorded != found) {
+                        problems.push(format!("the words of {id} are not those of its record"));
+                    }
+                }
+                Err(error) => problems.push(format!("the words of {id}: {error}")),
+            }
+            true
+        })?;
+        for problem in problems {
+            report.problem("answer", problem);
+        }
+        Ok(())
+    }
+}
+
+/// A short name for what was asked and answered: a million of them fit in memory.
+fn words_of(question: &Digest, text: &Digest) -> u64 {
+    let mut first = [0; 8];
+    let both = Digest::of([question.as_raw().as_slice(), text.as_raw()].concat());
+    first.copy_from_slice(&both.as_raw()[..8]);
+    u64::from_le_bytes(first)
 }
 
 fn processor() -> (State, String) {

@@ -13,6 +13,7 @@ mod doctor;
 mod error;
 mod explain;
 mod op;
+mod own_docs;
 mod plug;
 mod queries;
 mod releases;

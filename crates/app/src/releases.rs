@@ -37,7 +37,8 @@ impl App {
                     };
                     results.push(json!({
                         "name": spec.name, "digest": null, "promoted": false, "gate": gate,
-                        "reason": failure.to_string(),
+                        "reason": failure.to_string(), "code": failure.code().to_string(),
+                        "hint": failure.hint(), "exit": failure.code().kind.exit_code(),
                     }));
                 }
             }
@@ -56,10 +57,7 @@ impl App {
         let reason = new.serving["reason"].clone();
         // A release that was live before and rolled back is not brought back by a build.
         let reader = self.store.read()?;
-        let rolled_back = release::switches(&reader, &spec.name)?
-            .last()
-            .is_some_and(|last| last.action == "rollback" && last.from == Some(digest));
-        if rolled_back {
+        if was_rolled_back(&release::switches(&reader, &spec.name)?, &digest) {
             return Ok(Some(json!({
                 "name": spec.name, "digest": digest, "promoted": false, "gate": "passed",
                 "reason": "it was rolled back: promote it by hand when it is wanted again",
@@ -234,6 +232,15 @@ impl App {
         }
         release::resolve(&self.store, word)
     }
+}
+
+/// Whether somebody took this release out of service and it has not been live since. Later switches
+/// between other releases do not bring it back.
+fn was_rolled_back(switches: &[release::Switch], digest: &Digest) -> bool {
+    switches.iter().fold(false, |out, switch| {
+        let left = switch.action == "rollback" && switch.from == Some(*digest);
+        switch.to != *digest && (out || left)
+    })
 }
 
 /// Which documents differ between two versions of a table of documents.

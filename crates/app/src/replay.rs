@@ -2,6 +2,7 @@
 //! byte; what differs is named.
 
 use serde_json::{Value, json};
+use sextant_agent::Message;
 use sextant_core::Failure;
 
 use crate::{App, AppError};
@@ -16,7 +17,9 @@ impl App {
         };
         let serving = self.serving(&answer.record.release)?;
         let question = before["question"].as_str().unwrap_or_default();
-        let draft = serving.assistant.answer(question, &[], &mut |_| {})?;
+        let history: Vec<Message> =
+            serde_json::from_value(before["history"].clone()).unwrap_or_default();
+        let draft = serving.assistant.answer(question, &history, &mut |_| {})?;
         let after = json!({
             "question": question,
             "answer": draft.text,
@@ -30,6 +33,10 @@ impl App {
             if before[field] != after[field] {
                 differs.push(format!("{field} is not what it was"));
             }
+        }
+        let turns = before["turns"].as_u64().unwrap_or(0);
+        if !differs.is_empty() && turns > history.len() as u64 {
+            differs.push(format!("{turns} turns came before it, too long to be kept"));
         }
         if !differs.is_empty() && serving.assistant.generator.is_some() {
             differs

@@ -61,19 +61,24 @@ impl App {
                 return Err(AppError::Ambiguous { id: "the release".into(), found }.into());
             }
         };
-        if let Some(digest) = release::live(&self.store, &name).ok().flatten() {
+        if live.contains(&name)
+            && let Some(digest) = release::live(&self.store, &name)?
+        {
             return Ok((name, digest));
         }
         // `NAME@DIGEST` and digests pin a release that need not be live.
-        let word = name.rsplit_once('@').map_or(name.as_str(), |(_, digest)| digest);
-        if word.len() < 6 || live.is_empty() && model.is_none() {
+        let (prefix, word) = match name.rsplit_once('@') {
+            Some((prefix, word)) => (Some(prefix), word),
+            None => (None, name.as_str()),
+        };
+        if word.len() < 6 {
             return Err(AppError::not_found("live release", &name, hint).into());
         }
         let digest = release::resolve(&self.store, word)
             .map_err(|_| AppError::not_found("live release", &name, hint))?;
         let (manifest, _) = ReleaseManifest::read(&self.store.read()?, &digest)?;
-        if manifest.name == word {
-            // A name that exists but is not live does not serve.
+        if manifest.name == word || prefix.is_some_and(|prefix| prefix != manifest.name) {
+            // A name that exists but is not live does not serve, nor does one release for another.
             return Err(AppError::not_found("live release", &name, hint).into());
         }
         Ok((manifest.name, digest))

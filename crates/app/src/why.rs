@@ -1,7 +1,5 @@
 //! `why` and `impact`: from an id to the tree.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use sextant_core::{Digest, Failure};
 use sextant_lineage::Reader;
@@ -10,7 +8,7 @@ use sextant_project::release::{ReleaseManifest, Role};
 use crate::{
     App, AppError,
     answer::FoundAnswer,
-    chain::{self, Branch, Node, Target, resolve},
+    chain::{self, Branch, Node, Target, Walk, resolve},
 };
 
 /// Answers listed by `impact`; the count is of all.
@@ -44,6 +42,7 @@ impl App {
         let Ok(id) = id.parse() else { return Ok(None) };
         let Some(activity) = reader.activity(&id)? else { return Ok(None) };
         let names = self.version_names()?;
+        let mut walk = Walk::new(reader, &names);
         let mut node = Node {
             id: id.to_string(),
             kind: activity.kind.to_string(),
@@ -53,7 +52,7 @@ impl App {
             ..Node::default()
         };
         for input in reader.used_by(&id)? {
-            if let Some(below) = chain::why_artifact(reader, &input, &names)? {
+            if let Some(below) = walk.open(&input)? {
                 node.holes += below.holes;
                 node.inputs.push(Branch { edge: "used".to_owned(), node: below });
             }
@@ -64,6 +63,7 @@ impl App {
     /// The tree of an answer: the passages it cites, then the release with all that it pins.
     fn why_answer(&self, reader: &Reader, answer: &FoundAnswer) -> Result<Node, Failure> {
         let names = self.version_names()?;
+        let mut walk = Walk::new(reader, &names);
         let words = answer.words.clone().unwrap_or(Value::Null);
         let question = words["question"].as_str().unwrap_or("(the words were erased)");
         let record = &answer.record;
@@ -86,67 +86,19 @@ impl App {
         };
         let (manifest, _) = ReleaseManifest::read(reader, &record.release)?;
         for citation in words["citations"].as_array().into_iter().flatten() {
-            if let Some(branch) = self.cited(reader, citation, &names)? {
+            if let Some(branch) = cited(&mut walk, citation)? {
                 node.holes += branch.node.holes;
                 node.inputs.push(branch);
             }
         }
         if words.is_null() {
-            self.recorded_passages(reader, answer, &manifest, &names, &mut node)?;
+            recorded_passages(reader, answer, &manifest, &mut walk, &mut node)?;
         }
-        if let Some(release) = chain::why_artifact(reader, &record.release, &names)? {
+        if let Some(release) = walk.open(&record.release)? {
             node.holes += release.holes;
             node.inputs.push(Branch { edge: "served_by".to_owned(), node: release });
         }
         Ok(node)
-    }
-
-    /// A passage that the answer quotes, with the bytes of the quote.
-    fn cited(
-        &self,
-        reader: &Reader,
-        citation: &Value,
-        names: &BTreeMap<Digest, String>,
-    ) -> Result<Option<Branch>, Failure> {
-        let chunk: Option<Digest> =
-            citation["chunk"].as_str().and_then(|digest| digest.parse().ok());
-        let Some(chunk) = chunk else { return Ok(None) };
-        let Some(mut below) = chain::why_artifact(reader, &chunk, names)? else { return Ok(None) };
-        below.label = format!(
-            "[{}] {} › {}, bytes {}–{}",
-            citation["n"],
-            citation["path"].as_str().unwrap_or_default(),
-            citation["heading"].as_str().unwrap_or_default(),
-            citation["byte_start"],
-            citation["byte_end"],
-        );
-        below.detail["quote"] = citation["quote"].clone();
-        below.detail["score"] = citation["score"].clone();
-        Ok(Some(Branch { edge: "retrieved".to_owned(), node: below }))
-    }
-
-    /// The cited passages from the compact record alone, when the words were erased.
-    fn recorded_passages(
-        &self,
-        reader: &Reader,
-        answer: &FoundAnswer,
-        manifest: &ReleaseManifest,
-        names: &BTreeMap<Digest, String>,
-        node: &mut Node,
-    ) -> Result<(), Failure> {
-        let Some(index) = manifest.parts.get(&Role::Index) else { return Ok(()) };
-        let edges = reader.edges_from(&index.version.to_string())?;
-        for passage in answer.record.passages.iter().filter(|passage| passage.cited) {
-            let prefix = format!("sha256:{}", hex_of(&passage.chunk_prefix));
-            let chunk = edges.iter().find(|edge| edge.to.starts_with(&prefix));
-            if let Some(chunk) = chunk.and_then(|edge| edge.to.parse().ok())
-                && let Some(below) = chain::why_artifact(reader, &chunk, names)?
-            {
-                node.holes += below.holes;
-                node.inputs.push(Branch { edge: "retrieved".to_owned(), node: below });
-            }
-        }
-        Ok(())
     }
 
     pub(crate) fn impact(&self, id: &str) -> Result<Value, Failure> {
@@ -268,6 +220,47 @@ impl App {
             .collect();
         Ok(json!({ "holes": holes, "count": holes.len() }))
     }
+}
+
+/// A passage that the answer quotes, with the bytes of the quote.
+fn cited(walk: &mut Walk<'_>, citation: &Value) -> Result<Option<Branch>, Failure> {
+    let chunk: Option<Digest> = citation["chunk"].as_str().and_then(|digest| digest.parse().ok());
+    let Some(chunk) = chunk else { return Ok(None) };
+    let Some(mut below) = walk.open(&chunk)? else { return Ok(None) };
+    below.label = format!(
+        "[{}] {} › {}, bytes {}–{}",
+        citation["n"],
+        citation["path"].as_str().unwrap_or_default(),
+        citation["heading"].as_str().unwrap_or_default(),
+        citation["byte_start"],
+        citation["byte_end"],
+    );
+    below.detail["quote"] = citation["quote"].clone();
+    below.detail["score"] = citation["score"].clone();
+    Ok(Some(Branch { edge: "retrieved".to_owned(), node: below }))
+}
+
+/// The cited passages from the compact record alone, when the words were erased.
+fn recorded_passages(
+    reader: &Reader,
+    answer: &FoundAnswer,
+    manifest: &ReleaseManifest,
+    walk: &mut Walk<'_>,
+    node: &mut Node,
+) -> Result<(), Failure> {
+    let Some(index) = manifest.parts.get(&Role::Index) else { return Ok(()) };
+    let edges = reader.edges_from(&index.version.to_string())?;
+    for passage in answer.record.passages.iter().filter(|passage| passage.cited) {
+        let prefix = format!("sha256:{}", hex_of(&passage.chunk_prefix));
+        let chunk = edges.iter().find(|edge| edge.to.starts_with(&prefix));
+        if let Some(chunk) = chunk.and_then(|edge| edge.to.parse().ok())
+            && let Some(below) = walk.open(&chunk)?
+        {
+            node.holes += below.holes;
+            node.inputs.push(Branch { edge: "retrieved".to_owned(), node: below });
+        }
+    }
+    Ok(())
 }
 
 fn merge(into: &mut std::collections::BTreeSet<Digest>, from: std::collections::BTreeSet<Digest>) {

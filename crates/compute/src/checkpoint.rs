@@ -86,7 +86,7 @@ impl CheckpointStore {
     }
 
     /// Writes a checkpoint. `write` fills an empty folder with plain files; nothing is visible
-    /// before all of them are on the disk. A checkpoint of the same step is replaced.
+    /// before all of them are on the disk. Another checkpoint of the same step is replaced.
     ///
     /// # Errors
     /// What `write` says, or any error of the file system; older checkpoints stay as they are.
@@ -111,6 +111,12 @@ impl CheckpointStore {
         write_synced(&temporary.join(MANIFEST), &bytes)?;
         sync_folder(&temporary)?;
         let dir = self.folder(step);
+        if self.verify(step).is_ok_and(|there| there.manifest == manifest) {
+            // Never without it, not even for a moment.
+            remove_folder(&temporary)?;
+            sync_folder(&self.dir)?;
+            return Ok(Checkpoint { dir, manifest });
+        }
         remove_folder(&dir)?;
         std::fs::rename(&temporary, &dir).map_err(ComputeError::io("rename", &temporary))?;
         sync_folder(&self.dir)?;

@@ -85,7 +85,7 @@ pub(crate) fn store_files(
 }
 
 /// The folder of a stored model: `<data folder>/models/<digest>/`. It is laid out from the blobs
-/// when it is absent, and appears whole or not at all.
+/// when it is absent or its files are not those of the manifest, and appears whole or not at all.
 ///
 /// # Errors
 /// When a blob is missing or damaged, or the folder cannot be written.
@@ -105,7 +105,10 @@ pub(crate) fn lay_out(
     let area = store.area("models")?;
     let target = area.join(version.hex());
     if target.is_dir() {
-        return Ok(target);
+        if file_facts(&target).is_ok_and(|found| found == manifest.files) {
+            return Ok(target);
+        }
+        remove_folder(&target)?;
     }
     let temporary = tempfile::Builder::new()
         .prefix(".writing-")

@@ -223,8 +223,10 @@ static ENGINE: Code = Code {
     number: 3013,
     kind: ExitKind::Failure,
     title: "the SQL engine failed",
-    help: "Not a fault of the SQL: the engine ran out of resources or has a defect. Run it again; \
-           when it stays, please report it with the compiled SQL under `.sextant/compiled`.",
+    help: "Not a fault of the SQL: a stored table is damaged, or the engine ran out of resources or \
+           has a defect. `sextant fsck` finds damage: delete the folder of the table that it names \
+           under `.sextant/tables` and run `sextant build --full`, which writes it again. Without \
+           damage, please report it with the compiled SQL under `.sextant/compiled`.",
 };
 static CANCELLED: Code = Code {
     number: 3014,

@@ -219,6 +219,7 @@ impl SqlFault {
     fn without_file(self) -> DataError {
         match self {
             Self::Refused(statement) => DataError::StatementRefused { place: None, statement },
+            Self::Engine(error) if is_of_storage(&error) => DataError::engine(error),
             Self::Engine(error) => {
                 let fault = describe(&error);
                 let at = fault.line.map_or_else(String::new, |line| format!(" (line {line})"));
@@ -227,6 +228,16 @@ impl SqlFault {
             }
         }
     }
+}
+
+/// Whether stored files are at fault, not the SQL.
+pub(crate) fn is_of_storage(error: &DataFusionError) -> bool {
+    matches!(
+        error.find_root(),
+        DataFusionError::ParquetError(_)
+            | DataFusionError::ObjectStore(_)
+            | DataFusionError::IoError(_)
+    )
 }
 
 /// Reads one query. Anything that is not exactly one SELECT or WITH is refused.

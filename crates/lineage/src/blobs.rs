@@ -5,6 +5,8 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use sextant_core::{Digest, DigestHasher};
@@ -16,6 +18,8 @@ use crate::{LineageError, failpoint, sync_folder};
 pub(crate) struct Blobs {
     root: PathBuf,
     temporary: PathBuf,
+    /// Held while a blob is found to be there, or removed for being old: never both at once.
+    gate: Arc<Mutex<()>>,
 }
 
 impl Blobs {
@@ -26,7 +30,8 @@ impl Blobs {
             fs::remove_dir_all(temporary).map_err(LineageError::io("clear", temporary))?;
         }
         fs::create_dir_all(temporary).map_err(LineageError::io("create", temporary))?;
-        Ok(Self { root: root.to_owned(), temporary: temporary.to_owned() })
+        let gate = Arc::default();
+        Ok(Self { root: root.to_owned(), temporary: temporary.to_owned(), gate })
     }
 
     /// Where a blob is, or would be.
@@ -109,6 +114,27 @@ impl Blobs {
         Ok(found)
     }
 
+    /// Whether the blob is there. It may be an orphan of work that was cut short: it is made young,
+    /// so that a repair does not take it from the act that refers to it now.
+    fn renew(&self, path: &Path) -> std::io::Result<bool> {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        match fs::File::options().write(true).open(path) {
+            Ok(file) => file.set_modified(SystemTime::now()).map(|()| true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a blob that nobody has touched since `young`; whether it did.
+    pub(crate) fn remove_older(&self, path: &Path, young: SystemTime) -> std::io::Result<bool> {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = fs::metadata(path)?.modified()? < young;
+        if old {
+            fs::remove_file(path)?;
+        }
+        Ok(old)
+    }
+
     fn place(
         &self,
         digest: &Digest,
@@ -116,7 +142,9 @@ impl Blobs {
     ) -> Result<(), LineageError> {
         let path = self.path(digest);
         let folder = path.parent().unwrap_or(&self.root).to_owned();
-        if path.exists() {
+        // A damaged file is not taken for the blob: whoever makes the bytes again heals it.
+        let there = self.renew(&path).map_err(LineageError::io("renew", &path))?;
+        if there && holds(&path, digest).map_err(LineageError::io("read", &path))? {
             // Another thread may have renamed it a moment ago: make that durable for us too.
             return sync_folder(&folder).map_err(LineageError::io("sync", &folder));
         }
@@ -134,6 +162,13 @@ impl Blobs {
         };
         write().map_err(LineageError::io("store blob", &path))
     }
+}
+
+/// Whether a file has the bytes that it is named by.
+fn holds(path: &Path, digest: &Digest) -> std::io::Result<bool> {
+    let mut hasher = DigestHasher::new();
+    std::io::copy(&mut fs::File::open(path)?, &mut hasher)?;
+    Ok(hasher.finish() == *digest)
 }
 
 fn read_folder(folder: &Path) -> Result<Vec<PathBuf>, LineageError> {

@@ -205,6 +205,9 @@ impl Explain for LineageError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Locked { pid, .. } => Some(format!("wait for process {pid} or stop it")),
+            Self::FormatTooNew { .. } => {
+                Some("use the newer program, or restore the backup from before it".to_owned())
+            }
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free space on the disk and run the command again".to_owned())
             }

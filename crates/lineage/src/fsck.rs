@@ -90,15 +90,11 @@ impl Store {
                 continue;
             }
             report.orphans += 1;
-            let before_us = fs::metadata(&path)
-                .and_then(|metadata| metadata.modified())
-                // File times are coarser than our clock: a second of margin keeps what is being
-                // written right now.
-                .is_ok_and(|modified| modified + Duration::from_secs(1) < self.opened_at());
-            if repair && before_us {
-                fs::remove_file(&path).map_err(LineageError::io("remove", &path))?;
-                report.orphans_removed += 1;
-            }
+            // File times are coarser than our clock: a second of margin keeps what is being
+            // written right now.
+            let young = self.opened_at() - Duration::from_secs(1);
+            let removed = repair && self.blobs().remove_older(&path, young).unwrap_or(false);
+            report.orphans_removed += u64::from(removed);
         }
         Ok(())
     }
@@ -111,9 +107,12 @@ impl Store {
         for entry in fs::read_dir(&folder).map_err(LineageError::io("list", &folder))? {
             let path = entry.map_err(LineageError::io("list", &folder))?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !path.is_dir() {
+                continue;
+            }
             // Opening cuts off a torn tail, which is no fault: it was never acknowledged.
-            self.log(&name)?;
-            let (records, faults) = log::verify(&path)?;
+            let acknowledged = self.log(&name)?.acknowledged_end();
+            let (records, faults) = log::verify(&path, acknowledged)?;
             report.log_records += records;
             for fault in faults {
                 report.problem("log", fault);

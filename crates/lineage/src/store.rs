@@ -73,7 +73,10 @@ impl Store {
     /// # Errors
     /// When another process has it open, its format is newer, or it cannot be read or written.
     pub fn open(dir: &Path, options: OpenOptions) -> Result<Self, LineageError> {
-        fs::create_dir_all(dir).map_err(LineageError::io("create", dir))?;
+        // What people asked is in there: nobody but this user looks inside.
+        std::os::unix::fs::DirBuilderExt::mode(fs::DirBuilder::new().recursive(true), 0o700)
+            .create(dir)
+            .map_err(LineageError::io("create", dir))?;
         let lock = lock(dir)?;
         check_format(dir)?;
         let blobs = Blobs::open(&dir.join("blobs"), &dir.join("tmp"))?;

@@ -1,5 +1,10 @@
 //! How is text stored and ranked? A tantivy index, written once with one commit whose payload names
 //! the vectors that belong to it.
+//!
+//! Headings, breadcrumb and body are one field. As fields of their own their BM25 scores would be
+//! added, and a word that stands in the body of many sections but in few headings would decide
+//! alone: see `docs/adr/0004-index.md`. So a word counts by how rare it is anywhere in a section,
+//! and an identifier that is found whole counts once more.
 
 use std::path::Path;
 
@@ -9,7 +14,7 @@ use tantivy::{
     DocAddress, Index, IndexReader, IndexSettings, ReloadPolicy, Searcher, TantivyDocument, Term,
     collector::TopDocs,
     indexer::NoMergePolicy,
-    query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery},
+    query::{BooleanQuery, Occur, Query, TermQuery},
     schema::{
         FAST, Field, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
         Value,
@@ -22,11 +27,6 @@ use crate::{
     limits::{QUERY_TERMS_MAX, TEXT_WRITER_BYTES},
     tokens,
 };
-
-/// How much a word counts in each field, beside 1 in the body.
-const HEADING_BOOST: f32 = 2.0;
-const BREADCRUMB_BOOST: f32 = 1.0;
-const CODE_BOOST: f32 = 1.5;
 
 /// What the text commit says about the vectors: they are one commit, or none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ struct Fields {
     heading: Field,
     breadcrumb: Field,
     body: Field,
+    /// The words of heading, breadcrumb and body.
+    words: Field,
+    /// The identifiers of path, breadcrumb and body.
     code: Field,
     byte_start: Field,
     byte_end: Field,
@@ -69,9 +72,10 @@ fn schema() -> (Schema, Fields) {
         doc_version: builder.add_text_field("doc_version", STRING | STORED),
         path: builder.add_text_field("path", STORED),
         ordinal: builder.add_u64_field("ordinal", STORED),
-        heading: builder.add_text_field("heading", indexed(tokens::PROSE) | STORED),
-        breadcrumb: builder.add_text_field("breadcrumb", indexed(tokens::PROSE) | STORED),
-        body: builder.add_text_field("body", indexed(tokens::PROSE) | STORED),
+        heading: builder.add_text_field("heading", STORED),
+        breadcrumb: builder.add_text_field("breadcrumb", STORED),
+        body: builder.add_text_field("body", STORED),
+        words: builder.add_text_field("words", indexed(tokens::PROSE)),
         code: builder.add_text_field("code", indexed(tokens::CODE)),
         byte_start: builder.add_u64_field("byte_start", STORED),
         byte_end: builder.add_u64_field("byte_end", STORED),
@@ -107,6 +111,10 @@ pub(crate) fn write(
         document.add_text(fields.heading, &row.heading);
         document.add_text(fields.breadcrumb, &row.breadcrumb);
         document.add_text(fields.body, &row.body);
+        // A heading also ends its breadcrumb: a section's own title counts twice, those above once.
+        for words in [&row.heading, &row.breadcrumb, &row.body] {
+            document.add_text(fields.words, words);
+        }
         for code in [&row.path, &row.breadcrumb, &row.body] {
             document.add_text(fields.code, code);
         }
@@ -185,25 +193,16 @@ impl TextIndex {
     }
 
     fn clauses(&self, query: &str) -> Vec<(Occur, Box<dyn Query>)> {
-        let fields = &self.fields;
-        let prose = [
-            (fields.body, 1.0),
-            (fields.heading, HEADING_BOOST),
-            (fields.breadcrumb, BREADCRUMB_BOOST),
-        ];
-        let clause = |field: Field, word: &str, boost: f32| {
+        let clause = |field: Field, word: &str| {
             let term = Term::from_field_text(field, word);
-            let query = Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
-            (Occur::Should, Box::new(BoostQuery::new(query, boost)) as Box<dyn Query>)
+            let query = TermQuery::new(term, IndexRecordOption::WithFreqs);
+            (Occur::Should, Box::new(query) as Box<dyn Query>)
         };
-        let mut clauses = Vec::new();
-        for stem in tokens::stems(query).iter().take(QUERY_TERMS_MAX) {
-            clauses.extend(prose.iter().map(|(field, boost)| clause(*field, stem, *boost)));
-        }
-        for word in tokens::identifiers(query).iter().take(QUERY_TERMS_MAX) {
-            clauses.push(clause(fields.code, word, CODE_BOOST));
-        }
-        clauses
+        let (stems, identifiers) = (tokens::stems(query), tokens::identifiers(query));
+        let words = stems.iter().take(QUERY_TERMS_MAX).map(|stem| clause(self.fields.words, stem));
+        let code =
+            identifiers.iter().take(QUERY_TERMS_MAX).map(|word| clause(self.fields.code, word));
+        words.chain(code).collect()
     }
 
     /// The row as it was indexed.

@@ -16,9 +16,22 @@ pub(crate) const PROSE: &str = "sextant_prose_en";
 /// The name of the analyzer of identifiers.
 pub(crate) const CODE: &str = "sextant_code";
 /// Part of every snapshot's parameters: raise it when the analyzers change.
-pub(crate) const ANALYZERS: &str = "en-stem-1/code-1";
+pub(crate) const ANALYZERS: &str = "en-stem-2/code-1/one-field";
 
 const WORD_BYTES_MAX: usize = 64;
+
+/// English words that carry no subject: the list of the Snowball project, its contractions cut at
+/// the apostrophe as the tokenizer cuts them. A shorter list is not enough for questions: `how`,
+/// `do` and `my` are rare in manuals, so BM25 would take them for telling words.
+const STOP_WORDS: &str = "\
+a about above after again against all am an and any are aren as at be because been before being \
+below between both but by can cannot could couldn d did didn do does doesn doing don down during \
+each few for from further had hadn has hasn have haven having he her here hers herself him himself \
+his how i if in into is isn it its itself just let ll m me more most mustn my myself no nor not \
+now of off on once only or other ought our ours ourselves out over own re s same shan she should \
+shouldn so some such t than that the their theirs them themselves then there these they this those \
+through to too under until up ve very was wasn we were weren what when where which while who whom \
+why will with won would wouldn you your yours yourself yourselves";
 
 /// Makes the analyzers known to an index.
 pub(crate) fn register(index: &Index) {
@@ -31,11 +44,8 @@ fn prose() -> TextAnalyzer {
         .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
         .filter(LowerCaser)
         .dynamic();
-    let words = match StopWordFilter::new(Language::English) {
-        Some(stop) => words.filter_dynamic(stop),
-        None => words,
-    };
-    words.filter_dynamic(Stemmer::new(Language::English)).build()
+    let stop = StopWordFilter::remove(STOP_WORDS.split_whitespace().map(str::to_owned));
+    words.filter_dynamic(stop).filter_dynamic(Stemmer::new(Language::English)).build()
 }
 
 /// The stems of a query, each once, in order.
@@ -214,5 +224,22 @@ mod tests {
     fn prose_is_stemmed_and_stop_words_are_dropped() {
         assert_eq!(stems("The builds are building"), ["build"]);
         assert_eq!(stems("the of and"), Vec::<String>::new());
+        // What a question is made of, beside what it asks about.
+        for (question, subject) in [
+            ("How do I undo a release?", &["undo", "releas"][..]),
+            ("What happens when my disk is full?", &["happen", "disk", "full"]),
+            ("Why doesn't it work? I don't know, we can't tell", &["work", "know", "tell"]),
+            ("Who are you, and where were they?", &[]),
+            ("Does the SERVER serve? Servers!", &["server", "serv"]),
+        ] {
+            assert_eq!(stems(question), subject, "{question}");
+        }
+    }
+
+    #[test]
+    fn stop_words_are_whole_tokens_each_once() {
+        let words: Vec<&str> = STOP_WORDS.split_whitespace().collect();
+        assert!(words.is_sorted_by(|a, b| a < b), "sorted, without duplicates");
+        assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase())));
     }
 }

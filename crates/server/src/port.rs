@@ -69,6 +69,8 @@ pub struct ChatRequest {
     pub release: PinnedRelease,
     /// The conversation, oldest first; the last turn is the user's question.
     pub turns: Vec<ChatTurn>,
+    /// Whether the caller reads the answer piece by piece.
+    pub streamed: bool,
     /// The most tokens wanted, when the caller said.
     pub tokens_max: Option<u32>,
     /// Sampling temperature, when the caller said.

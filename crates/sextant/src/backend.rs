@@ -33,6 +33,7 @@ impl Backend for AppBackend {
             release_name: request.release.name,
             release: request.release.digest,
             question,
+            streamed: request.streamed,
             history: request
                 .turns
                 .into_iter()

@@ -158,6 +158,7 @@ fn status_of(op: &Op, result: &Value) -> u8 {
             .as_u64()
             .map_or_else(|| ExitKind::Failure.exit_code(), |exit| u8::try_from(exit).unwrap_or(1)),
         Op::Build { .. } if gate_refused(result) => ExitKind::GateRefused.exit_code(),
+        Op::Build { .. } => release_trouble(result),
         Op::ReleaseGate { .. } if result["passed"] == Value::Bool(false) => {
             ExitKind::GateRefused.exit_code()
         }
@@ -167,6 +168,15 @@ fn status_of(op: &Op, result: &Value) -> u8 {
         Op::Doctor {} if failed("failed") => ExitKind::Failure.exit_code(),
         _ => 0,
     }
+}
+
+/// The exit status of a build whose release could not be made. That the parts do not fit together
+/// yet, as after a build of a selection, is no fault.
+fn release_trouble(result: &Value) -> u8 {
+    let exits = result["releases"].as_array().into_iter().flatten();
+    let worst = exits.filter_map(|release| release["exit"].as_u64()).max().unwrap_or(0);
+    let worst = u8::try_from(worst).unwrap_or(1);
+    if worst == ExitKind::Conflict.exit_code() { 0 } else { worst }
 }
 
 fn gate_refused(result: &Value) -> bool {

@@ -92,11 +92,12 @@ pub(crate) fn summaries(curves: &Curves) -> BTreeMap<String, MetricSummary> {
         .collect()
 }
 
-/// The metric that a run is judged by when nobody names one: a validation metric, else the loss,
-/// else the first.
+/// The metric that a run is judged by when nobody names one: `validation_mrr`, else another validation
+/// metric, else the loss, else the first.
 pub(crate) fn main_metric<'a>(names: impl Iterator<Item = &'a String> + Clone) -> Option<&'a str> {
     let find = |test: fn(&str) -> bool| names.clone().find(|name| test(name));
-    find(|name| name.starts_with("val") && !name.contains("loss"))
+    find(|name| name == "validation_mrr")
+        .or_else(|| find(|name| name.starts_with("val") && !name.contains("loss")))
         .or_else(|| find(|name| name.starts_with("val")))
         .or_else(|| find(|name| name == "loss"))
         .or_else(|| find(|name| name.contains("loss")))

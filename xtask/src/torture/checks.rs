@@ -145,12 +145,10 @@ pub fn release_is_whole(project: &Project) -> Result<()> {
         bail!("release show {digest} shows another: {shown}");
     }
     let parts = shown.get("parts").and_then(Value::as_object).context("a release without parts")?;
-    for (part, version) in parts {
-        if let Some(version) = version.as_str().filter(|version| version.starts_with("sha256:")) {
-            project
-                .json(&["why", version])
-                .with_context(|| format!("the live release's {part}"))?;
-        }
+    for (part, pinned) in parts {
+        let version = pinned.get("version").and_then(Value::as_str);
+        let version = version.with_context(|| format!("the live release's {part} has no version"))?;
+        project.json(&["why", version]).with_context(|| format!("the live release's {part}"))?;
     }
     Ok(())
 }

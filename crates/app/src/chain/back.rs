@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use sextant_core::{ActivityKind, ArtifactKind, Digest, EdgeKind, limits};
-use sextant_lineage::{Artifact, LineageError, Reader};
+use sextant_lineage::{Activity, Artifact, LineageError, Reader};
 
-use super::{Branch, Node, label::label};
+use super::{
+    Branch, Node,
+    label::{activity_label, label},
+};
 
 /// More inputs of one kind than this are shown as one node with their count.
 const SIBLINGS_MAX: usize = 40;
@@ -18,19 +21,27 @@ pub fn why_artifact(
     digest: &Digest,
     names: &BTreeMap<Digest, String>,
 ) -> Result<Option<Node>, LineageError> {
-    Walk::new(reader, names).artifact(digest, 0)
+    Walk::new(reader, names).open(digest)
 }
 
-/// One walk: each node is opened once.
-pub(super) struct Walk<'a> {
+/// One walk: each node is opened once, however many trees are asked of it.
+pub struct Walk<'a> {
     reader: &'a Reader,
     names: &'a BTreeMap<Digest, String>,
     seen: BTreeSet<String>,
+    /// What was drawn directly below each node.
+    steps: BTreeMap<String, Vec<String>>,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(reader: &'a Reader, names: &'a BTreeMap<Digest, String>) -> Self {
-        Self { reader, names, seen: BTreeSet::new() }
+    /// A walk that has been nowhere yet.
+    pub fn new(reader: &'a Reader, names: &'a BTreeMap<Digest, String>) -> Self {
+        Self { reader, names, seen: BTreeSet::new(), steps: BTreeMap::new() }
+    }
+
+    /// The tree of one artifact, without what this walk has opened before.
+    pub fn open(&mut self, digest: &Digest) -> Result<Option<Node>, LineageError> {
+        self.artifact(digest, 0)
     }
 
     fn artifact(&mut self, digest: &Digest, depth: usize) -> Result<Option<Node>, LineageError> {
@@ -45,46 +56,78 @@ impl<'a> Walk<'a> {
             node.holes = 1;
             return Ok(Some(node));
         }
-        let mut inputs: BTreeMap<Digest, &'static str> = BTreeMap::new();
-        let activity = self.reader.activity(&artifact.activity)?;
-        let through = activity.as_ref().filter(|activity| shows_as_node(activity.kind));
-        if through.is_none() {
-            for input in self.reader.used_by(&artifact.activity)? {
-                inputs.insert(input, "used");
-            }
-        }
+        let mut derived: BTreeMap<Digest, &'static str> = BTreeMap::new();
         for edge in self.reader.edges_from(&node.id)? {
             if let (EdgeKind::DerivedFrom | EdgeKind::EvaluatedOn, Ok(source)) =
                 (edge.kind, edge.to.parse::<Digest>())
             {
-                inputs.insert(source, edge.kind.as_str());
+                derived.insert(source, edge.kind.as_str());
             }
         }
-        inputs.remove(digest);
-        if let Some(activity) = through {
-            let mut run = Node {
-                id: activity.id.to_string(),
-                kind: activity.kind.to_string(),
-                label: format!("{} run", activity.label),
-                detail: activity.meta.clone(),
-                at: Some(activity.started_at.to_string()),
-                ..Node::default()
-            };
-            let used = self.reader.used_by(&activity.id)?;
-            for input in &used {
-                inputs.remove(input);
-            }
-            let used = used.into_iter().map(|input| (input, "used")).collect();
-            if self.seen.insert(run.id.clone()) {
-                self.branches(&mut run, used, depth + 1)?;
-            } else {
-                run.seen = true;
-            }
+        derived.remove(digest);
+        let activity = self.reader.activity(&artifact.activity)?;
+        let mut used = BTreeSet::new();
+        // The same content may come out of many activities; the first one's inputs are not its own.
+        if derived.is_empty() || !named_by_content(artifact.kind) {
+            used.extend(self.reader.used_by(&artifact.activity)?);
+            used.remove(digest);
+        }
+        if let Some(activity) = activity.as_ref().filter(|activity| shows_as_node(activity.kind)) {
+            derived.retain(|input, _| !used.contains(input));
+            let run = self.run(activity, std::mem::take(&mut used), depth)?;
             node.holes += run.holes;
+            self.below(&node.id, &run.id);
             node.inputs.push(Branch { edge: "made by".to_owned(), node: run });
         }
-        self.branches(&mut node, inputs, depth)?;
+        used.retain(|input| !derived.contains_key(input));
+        self.branches(&mut node, derived, depth)?;
+        // What is reached through the others is not drawn again.
+        let reached = self.reached(&node.id);
+        used.retain(|input| !reached.contains(&input.to_string()));
+        self.branches(&mut node, used.into_iter().map(|input| (input, "used")).collect(), depth)?;
         Ok(Some(node))
+    }
+
+    /// An activity as a node of its own, with what it used.
+    fn run(
+        &mut self,
+        activity: &Activity,
+        used: BTreeSet<Digest>,
+        depth: usize,
+    ) -> Result<Node, LineageError> {
+        let mut run = Node {
+            id: activity.id.to_string(),
+            kind: activity.kind.to_string(),
+            label: activity_label(activity),
+            detail: activity.meta.clone(),
+            at: Some(activity.started_at.to_string()),
+            ..Node::default()
+        };
+        if self.seen.insert(run.id.clone()) {
+            let used = used.into_iter().map(|input| (input, "used")).collect();
+            self.branches(&mut run, used, depth + 1)?;
+        } else {
+            run.seen = true;
+        }
+        Ok(run)
+    }
+
+    fn below(&mut self, node: &str, input: &str) {
+        self.steps.entry(node.to_owned()).or_default().push(input.to_owned());
+    }
+
+    /// Everything below a node, as far as it was walked.
+    fn reached(&self, node: &str) -> BTreeSet<String> {
+        let mut reached = BTreeSet::new();
+        let mut waiting = vec![node];
+        while let Some(next) = waiting.pop() {
+            for input in self.steps.get(next).into_iter().flatten() {
+                if reached.insert(input.clone()) {
+                    waiting.push(input);
+                }
+            }
+        }
+        reached
     }
 
     /// Adds the inputs below a node; many of one kind become one node with their count.
@@ -119,12 +162,24 @@ impl<'a> Walk<'a> {
             for (input, edge) in inputs {
                 if let Some(below) = self.artifact(&input, depth + 1)? {
                     node.holes += below.holes;
+                    self.below(&node.id, &below.id);
                     node.inputs.push(Branch { edge: edge.to_owned(), node: below });
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Whether equal content from different activities is one artifact, as it often is for these.
+fn named_by_content(kind: ArtifactKind) -> bool {
+    matches!(
+        kind,
+        ArtifactKind::Chunk
+            | ArtifactKind::DocVersion
+            | ArtifactKind::EmbedSpec
+            | ArtifactKind::EvalSet
+    )
 }
 
 /// Activities worth a node of their own between what they made and what they used.
@@ -134,14 +189,7 @@ fn shows_as_node(kind: ActivityKind) -> bool {
 
 /// A node without branches.
 pub(super) fn node_of(artifact: &Artifact, names: &BTreeMap<Digest, String>) -> Node {
-    let own = label(artifact);
-    let label = match names.get(&artifact.digest) {
-        Some(name) if own != *name && !own.replace(' ', "_").eq(artifact.kind.as_str()) => {
-            format!("{name}: {own}")
-        }
-        Some(name) => name.clone(),
-        None => own,
-    };
+    let label = label(artifact, names.get(&artifact.digest).map(String::as_str));
     Node {
         id: artifact.digest.to_string(),
         kind: artifact.kind.to_string(),

@@ -14,7 +14,7 @@ pub struct Impact {
     pub node: Node,
     /// Releases that contain it.
     pub releases: BTreeSet<Digest>,
-    /// Chunks that are part of it, when it is a document or a chunk.
+    /// The chunks that were cut from it, when it is a document; itself, when it is a chunk.
     pub chunks: BTreeSet<Digest>,
 }
 
@@ -29,10 +29,28 @@ pub fn impact(
         names,
         seen: BTreeSet::new(),
         releases: BTreeSet::new(),
-        chunks: BTreeSet::new(),
     };
-    let node = walk.artifact(digest, 0)?;
-    Ok(node.map(|node| Impact { node, releases: walk.releases, chunks: walk.chunks }))
+    let Some(node) = walk.artifact(digest, 0)? else { return Ok(None) };
+    let chunks = chunks_of(reader, digest)?;
+    Ok(Some(Impact { node, releases: walk.releases, chunks }))
+}
+
+/// Not what the walk reaches: an index that holds a document's chunks holds all others as well.
+fn chunks_of(reader: &Reader, digest: &Digest) -> Result<BTreeSet<Digest>, LineageError> {
+    let mut candidates = vec![*digest];
+    for edge in reader.edges_to(&digest.to_string())? {
+        if edge.kind == EdgeKind::DerivedFrom {
+            candidates.extend(edge.from.parse::<Digest>());
+        }
+    }
+    let mut chunks = BTreeSet::new();
+    for candidate in candidates {
+        let artifact = reader.artifact(&candidate)?;
+        if artifact.is_some_and(|artifact| artifact.kind == ArtifactKind::Chunk) {
+            chunks.insert(candidate);
+        }
+    }
+    Ok(chunks)
 }
 
 struct Forward<'a> {
@@ -40,7 +58,6 @@ struct Forward<'a> {
     names: &'a BTreeMap<Digest, String>,
     seen: BTreeSet<Digest>,
     releases: BTreeSet<Digest>,
-    chunks: BTreeSet<Digest>,
 }
 
 impl Forward<'_> {
@@ -50,14 +67,8 @@ impl Forward<'_> {
         if artifact.kind == ArtifactKind::Opaque {
             node.holes = 1;
         }
-        match artifact.kind {
-            ArtifactKind::Release => {
-                self.releases.insert(*digest);
-            }
-            ArtifactKind::Chunk => {
-                self.chunks.insert(*digest);
-            }
-            _ => {}
+        if artifact.kind == ArtifactKind::Release {
+            self.releases.insert(*digest);
         }
         let full = self.seen.len() >= limits::WHY_NODES_MAX || depth >= limits::WHY_DEPTH_MAX;
         if !self.seen.insert(*digest) || full {

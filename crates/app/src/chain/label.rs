@@ -2,36 +2,109 @@
 
 use serde_json::Value;
 use sextant_core::ArtifactKind;
-use sextant_lineage::Artifact;
+use sextant_lineage::{Activity, Artifact};
 
-/// One line for people: what the artifact's own metadata says, in the words of its kind.
-pub fn label(artifact: &Artifact) -> String {
+/// Hexadecimal digits of a digest inside a label; the whole digest is in the node's detail.
+const DIGEST_DIGITS: usize = 12;
+
+/// One line for people: the asset or the artifact's own name, then what its metadata says, in the
+/// words of its kind.
+pub fn label(artifact: &Artifact, asset: Option<&str>) -> String {
+    let name = asset.map(str::to_owned).or_else(|| own_name(artifact));
+    match (name, facts(artifact)) {
+        (Some(name), Some(facts)) => format!("{name}, {facts}"),
+        (Some(text), None) | (None, Some(text)) => text,
+        (None, None) => artifact.kind.as_str().replace('_', " "),
+    }
+}
+
+fn own_name(artifact: &Artifact) -> Option<String> {
     let meta = &artifact.meta;
     let text = |field: &str| meta[field].as_str().map(str::to_owned);
-    let named = || text("name").or_else(|| text("asset")).or_else(|| text("label"));
-    let found = match artifact.kind {
-        ArtifactKind::DocVersion => text("path").map(|path| {
-            let raw = text("raw_digest").unwrap_or_default();
-            format!("{path} ({} bytes, {raw})", meta["bytes"])
-        }),
-        ArtifactKind::Chunk => Some(format!("bytes {}–{}", meta["byte_start"], meta["byte_end"])),
-        ArtifactKind::SourceBatch => {
-            text("uri").or_else(|| text("source")).map(|uri| match file_count(meta) {
-                Some(count) => format!("{uri}, {count} files"),
-                None => uri,
+    match artifact.kind {
+        ArtifactKind::DocVersion => text("path"),
+        ArtifactKind::Chunk => {
+            text("path").map(|path| match text("heading").filter(|heading| !heading.is_empty()) {
+                Some(heading) => format!("{path} › {heading}"),
+                None => path,
             })
         }
-        ArtifactKind::TableVersion => {
-            let rows = meta["rows"].as_u64();
-            text("table").or_else(named).map(|name| match rows {
-                Some(rows) => format!("{name}, {rows} rows"),
-                None => name,
-            })
-        }
+        ArtifactKind::SourceBatch => text("uri").or_else(|| text("source")),
         ArtifactKind::Opaque => text("what"),
-        _ => named(),
-    };
-    found.unwrap_or_else(|| artifact.kind.as_str().replace('_', " "))
+        ArtifactKind::TableVersion => text("table").or_else(|| text("asset")),
+        _ => text("name").or_else(|| text("asset")).or_else(|| text("label")),
+    }
+}
+
+fn facts(artifact: &Artifact) -> Option<String> {
+    let meta = &artifact.meta;
+    match artifact.kind {
+        ArtifactKind::DocVersion => {
+            Some(format!("{} bytes, {}", meta["bytes"], digest(&meta["raw_digest"])?))
+        }
+        ArtifactKind::Chunk => Some(format!("bytes {}–{}", meta["byte_start"], meta["byte_end"])),
+        ArtifactKind::SourceBatch => file_count(meta).map(|count| format!("{count} files")),
+        ArtifactKind::TableVersion => counted(&meta["rows"], "rows"),
+        ArtifactKind::DatasetSnapshot => splits(meta),
+        ArtifactKind::Checkpoint => meta["step"].as_u64().map(|step| format!("step {step}")),
+        ArtifactKind::ModelVersion => {
+            let weights = digest(&meta["files"]["model.safetensors"]["digest"])?;
+            Some(format!("{} dimensions, weights {weights}", meta["dim"]))
+        }
+        ArtifactKind::EmbedSpec => {
+            Some(format!("{} dimensions by model {}", meta["dim"], digest(&meta["model"])?))
+        }
+        ArtifactKind::IndexSnapshot => counted(&meta["count"], "chunks"),
+        ArtifactKind::EvalSet => counted(&meta["count"], "questions"),
+        ArtifactKind::EvalReport => scores(meta),
+        ArtifactKind::CheckReport => {
+            let failed = if meta["passed"] == true { "passed" } else { "failed" };
+            Some(format!("{} checks {failed}", meta["checks"].as_array()?.len()))
+        }
+        ArtifactKind::ServingConfig => {
+            let mode = meta["retrieval"]["mode"].as_str();
+            mode.or_else(|| meta["serving"]["mode"].as_str()).map(|mode| format!("{mode} retrieval"))
+        }
+        _ => None,
+    }
+}
+
+/// What an activity is called: what it did for which asset, and the run it recorded.
+pub fn activity_label(activity: &Activity) -> String {
+    let meta = &activity.meta;
+    match (meta["asset"].as_str(), meta["run"].as_str()) {
+        (Some(asset), Some(run)) => format!("{asset}, run {run}, {} steps", meta["steps"]),
+        (Some(asset), None) => asset.to_owned(),
+        _ => activity.label.clone(),
+    }
+}
+
+fn digest(value: &Value) -> Option<String> {
+    let hex = value.as_str()?.strip_prefix("sha256:")?;
+    Some(format!("sha256:{}", hex.get(..DIGEST_DIGITS)?))
+}
+
+fn counted(count: &Value, of: &str) -> Option<String> {
+    count.as_u64().map(|count| format!("{count} {of}"))
+}
+
+fn splits(meta: &Value) -> Option<String> {
+    let splits = meta["splits"].as_object()?;
+    let parts: Vec<String> =
+        splits.iter().map(|(name, split)| format!("{} {name}", split["rows"])).collect();
+    Some(format!("{}, seed {}", parts.join(", "), meta["seed"]))
+}
+
+fn scores(meta: &Value) -> Option<String> {
+    let mut parts = vec![counted(&meta["count"], "questions")?];
+    for (metric, value) in meta["metrics"].as_object().into_iter().flatten() {
+        if let (Some(name), Some(value)) = (metric.strip_prefix("retrieval."), value.as_f64())
+            && name.contains(".ndcg@")
+        {
+            parts.push(format!("{} {value:.3}", name.replace('.', " ")));
+        }
+    }
+    Some(parts.join(", "))
 }
 
 fn file_count(meta: &Value) -> Option<usize> {

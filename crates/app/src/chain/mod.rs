@@ -6,7 +6,7 @@ mod forward;
 mod label;
 mod resolve;
 
-pub use back::why_artifact;
+pub use back::{Walk, why_artifact};
 pub use forward::impact;
 pub use resolve::{Target, resolve};
 

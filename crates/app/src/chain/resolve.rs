@@ -25,7 +25,10 @@ pub fn resolve(reader: &Reader, id: &str) -> Result<Target, Failure> {
     if id == "last" {
         return Ok(Target::LastAnswer);
     }
-    if let Ok(answer) = id.parse::<ActivityId>() {
+    // With its hyphens: 32 digits alone are the beginning of a digest.
+    if id.contains('-')
+        && let Ok(answer) = id.parse::<ActivityId>()
+    {
         return Ok(Target::Answer(answer));
     }
     if let Ok(name) = id.parse::<Name>()
@@ -40,23 +43,32 @@ pub fn resolve(reader: &Reader, id: &str) -> Result<Target, Failure> {
             return Ok(Target::Artifact(digest));
         }
     }
-    let documents = documents_at(reader, id)?;
-    if !documents.is_empty() {
-        return Ok(Target::Documents(documents));
+    // A path as a shell completes it, such as docs/using/x.md, ends with the path in the source.
+    let mut path = id;
+    loop {
+        let documents = documents_at(reader, path)?;
+        if !documents.is_empty() {
+            return Ok(Target::Documents(documents));
+        }
+        match path.split_once('/') {
+            Some((_, rest)) => path = rest,
+            None => return by_prefix(reader, id),
+        }
     }
-    by_prefix(reader, id)
 }
 
-/// Document versions that are looked at when an id may be a path.
-const DOCUMENTS_MAX: u32 = 1_000_000;
+/// Versions of one document that are looked at.
+const DOCUMENTS_MAX: u32 = 10_000;
 
 fn documents_at(reader: &Reader, path: &str) -> Result<Vec<Digest>, Failure> {
     if !path.contains(['.', '/']) {
         return Ok(Vec::new());
     }
-    let documents = reader.artifacts_of(ArtifactKind::DocVersion, DOCUMENTS_MAX)?;
-    let here = documents.into_iter().filter(|document| document.meta["path"] == path);
-    Ok(here.map(|document| document.digest).collect())
+    let sql = "SELECT digest FROM artifacts WHERE kind = ?1 AND json_extract(meta, '$.path') = ?2
+               ORDER BY created_at DESC LIMIT ?3";
+    let kind = ArtifactKind::DocVersion.as_str();
+    let rows = reader.query(sql, &[kind.into(), path.into(), DOCUMENTS_MAX.into()])?;
+    Ok(rows.iter().map(|row| row.digest(0)).collect::<Result<_, _>>()?)
 }
 
 fn by_prefix(reader: &Reader, id: &str) -> Result<Target, Failure> {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
+use sextant_compute::materialise;
 use sextant_core::{Digest, Failure};
 use sextant_lineage::Store;
 use sextant_models::Embedder;
@@ -37,7 +38,6 @@ struct Loaded {
 impl Embedders for TrainedEmbedders {
     fn open(&self, model_meta: &Value) -> Result<Arc<dyn TextEmbedder>, Failure> {
         let incomplete = |missing| AppError::Incomplete { what: "a model version".into(), missing };
-        let dir = model_meta["dir"].as_str().ok_or_else(|| incomplete("its folder"))?;
         let digest: Digest = model_meta["model"]
             .as_str()
             .and_then(|text| text.parse().ok())
@@ -49,7 +49,8 @@ impl Embedders for TrainedEmbedders {
         if loaded.len() >= LOADED_MAX {
             loaded.clear();
         }
-        let embedder = Embedder::load(&self.store.dir().join(dir))?;
+        // From the bytes that its digest names, whatever happened to the folder since it was built.
+        let embedder = Embedder::load(&materialise(&self.store, &digest)?)?;
         let model = Arc::new(Loaded { digest, embedder });
         loaded.insert(digest, model.clone());
         Ok(model)

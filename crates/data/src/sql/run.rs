@@ -113,6 +113,7 @@ fn located(asset: &SqlAsset, compiled: &std::path::Path, fault: SqlFault) -> Dat
             place: Some(Place { file, line: None, column: None }),
             statement,
         },
+        SqlFault::Engine(error) if query::is_of_storage(&error) => DataError::engine(error),
         SqlFault::Engine(error) => {
             let fault = query::describe(&error);
             let line = fault.line.and_then(|line| asset.template.line_of(&asset.parsed.sql, line));

@@ -75,6 +75,19 @@ struct OpenSegment {
     end: u64,
     file: Arc<fs::File>,
     by_key: BTreeMap<Key, Vec<u64>>,
+    /// As in [`segment::Scan`]: the newest records are read without the ones before them.
+    frames: Vec<(u64, u64)>,
+}
+
+/// What a reader reads of one segment: from a frame's start up to what is acknowledged.
+struct Part {
+    path: PathBuf,
+    base: u64,
+    /// The number of the first record at `offset`.
+    first: u64,
+    offset: u64,
+    /// The end of a sealed segment is that of its file.
+    end: Option<u64>,
 }
 
 impl Log {
@@ -216,21 +229,18 @@ impl Log {
         from: u64,
         visit: &mut Visitor<'_>,
     ) -> Result<(), LineageError> {
-        let segments = self.acknowledged();
-        let starts: Vec<u64> = segments.iter().map(|(_, base, _)| *base).collect();
-        for (number, (path, base, end)) in segments.into_iter().enumerate() {
+        let parts = self.acknowledged(from);
+        let starts: Vec<u64> = parts.iter().map(|part| part.base).collect();
+        for (number, part) in parts.into_iter().enumerate() {
             if starts.get(number + 1).is_some_and(|next| *next <= from) {
                 continue;
             }
-            let mut bytes = fs::read(&path).map_err(LineageError::io("read", &path))?;
-            if let Some(end) = end {
-                bytes.truncate(end as usize);
-            }
-            let mut sequence = base;
-            let mut at = frame::SEGMENT_HEADER_BYTES as usize;
+            let bytes = part.read().map_err(LineageError::io("read", &part.path))?;
+            let mut sequence = part.first;
+            let mut at = 0;
             while at < bytes.len() {
-                let (length, records) =
-                    frame::decode(&bytes[at..]).ok_or_else(|| damaged(&path, at as u64))?;
+                let (length, records) = frame::decode(&bytes[at..])
+                    .ok_or_else(|| damaged(&part.path, part.offset + at as u64))?;
                 for record in records {
                     if sequence >= from && !visit(sequence, record.key, record.payload) {
                         return Ok(());
@@ -243,12 +253,47 @@ impl Log {
         Ok(())
     }
 
-    /// The segments in order: path, base, and for the open one its acknowledged end.
-    fn acknowledged(&self) -> Vec<(PathBuf, u64, Option<u64>)> {
+    /// The segments in order, the open one from the frame that holds the record `from`.
+    fn acknowledged(&self, from: u64) -> Vec<Part> {
         let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner);
-        let sealed = view.sealed.iter().map(|part| (part.path.clone(), part.base, None));
-        let open = (view.open.path.clone(), view.open.base, Some(view.open.end));
+        let sealed = view.sealed.iter().map(|sealed| Part {
+            path: sealed.path.clone(),
+            base: sealed.base,
+            first: sealed.base,
+            offset: frame::SEGMENT_HEADER_BYTES,
+            end: None,
+        });
+        let open = &view.open;
+        let after = open.frames.partition_point(|(first, _)| open.base + first <= from);
+        let start = after.checked_sub(1).and_then(|index| open.frames.get(index));
+        let (first, offset) = start.copied().unwrap_or((0, frame::SEGMENT_HEADER_BYTES));
+        let open = Part {
+            path: open.path.clone(),
+            base: open.base,
+            first: open.base + first,
+            offset,
+            end: Some(open.end),
+        };
         sealed.chain([open]).collect()
+    }
+
+    /// Up to where the stream is acknowledged: the open segment's base, and its end.
+    pub(crate) fn acknowledged_end(&self) -> (u64, u64) {
+        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner);
+        (view.open.base, view.open.end)
+    }
+}
+
+impl Part {
+    fn read(&self) -> std::io::Result<Vec<u8>> {
+        let file = fs::File::open(&self.path)?;
+        let end = match self.end {
+            Some(end) => end,
+            None => file.metadata()?.len(),
+        };
+        let mut bytes = vec![0; end.saturating_sub(self.offset) as usize];
+        file.read_exact_at(&mut bytes, self.offset)?;
+        Ok(bytes)
     }
 }
 
@@ -345,6 +390,7 @@ fn append(folder: &Path, view: &RwLock<View>, records: Batch) -> Result<u64, Lin
         for ((key, _), offset) in records.iter().zip(offsets) {
             open.by_key.entry(*key).or_default().push(end + offset as u64);
         }
+        open.frames.push((open.records, end));
         open.records += records.len() as u64;
         open.end += bytes.len() as u64;
         (first, open.end >= limits::LOG_SEGMENT_BYTES)
@@ -383,7 +429,7 @@ fn roll(folder: &Path, view: &RwLock<View>) -> Result<(), LineageError> {
 /// Opens the segment that takes records, making it when it is not there.
 fn reopen(folder: &Path, base: u64) -> Result<OpenSegment, LineageError> {
     let path = segment_path(folder, base);
-    let mut scan = segment::Scan { entries: Vec::new(), end: 0, torn_at: None, damaged: false };
+    let mut scan = segment::Scan::default();
     if path.exists() {
         scan = segment::scan(&path, base)?;
         if scan.damaged {
@@ -419,11 +465,16 @@ fn reopen(folder: &Path, base: u64) -> Result<OpenSegment, LineageError> {
     for (key, offset) in scan.entries {
         by_key.entry(key).or_default().push(offset);
     }
-    Ok(OpenSegment { path, base, records, end: scan.end, file: Arc::new(file), by_key })
+    let (end, frames, file) = (scan.end, scan.frames, Arc::new(file));
+    Ok(OpenSegment { path, base, records, end, file, by_key, frames })
 }
 
-/// Checks every frame of a stream's folder; the number of records and what is wrong.
-pub(crate) fn verify(folder: &Path) -> Result<(u64, Vec<String>), LineageError> {
+/// Checks every frame of a stream's folder; the number of records and what is wrong. What is not
+/// whole behind `acknowledged` (a segment's base and an offset in it) is being written right now.
+pub(crate) fn verify(
+    folder: &Path,
+    acknowledged: (u64, u64),
+) -> Result<(u64, Vec<String>), LineageError> {
     let mut faults = Vec::new();
     let mut expected = None;
     let mut records = 0;
@@ -434,7 +485,7 @@ pub(crate) fn verify(folder: &Path) -> Result<(u64, Vec<String>), LineageError> 
         }
         match segment::scan(&path, base) {
             Ok(scan) => {
-                if let Some(at) = scan.torn_at {
+                if let Some(at) = scan.torn_at.filter(|at| (base, *at) < acknowledged) {
                     faults.push(damaged(&path, at).to_string());
                 }
                 records += scan.entries.len() as u64;

@@ -101,9 +101,12 @@ pub(super) fn write_index(side: &Path, mut entries: Vec<(Key, u64)>) -> Result<(
 }
 
 /// What a scan of a whole segment found.
+#[derive(Default)]
 pub(super) struct Scan {
     /// Key and file offset of every record, in order.
     pub(super) entries: Vec<(Key, u64)>,
+    /// Where each frame starts: its first record's number within the segment, and its file offset.
+    pub(super) frames: Vec<(u64, u64)>,
     /// Where the last whole frame ends.
     pub(super) end: u64,
     /// Where a torn or damaged frame starts, when the file goes on after the last whole one.
@@ -116,21 +119,23 @@ pub(super) struct Scan {
 pub(super) fn scan(path: &Path, base: u64) -> Result<Scan, LineageError> {
     let bytes = fs::read(path).map_err(LineageError::io("read", path))?;
     if bytes.len() < frame::SEGMENT_HEADER_BYTES as usize {
-        return Ok(Scan { entries: Vec::new(), end: 0, torn_at: Some(0), damaged: false });
+        return Ok(Scan { torn_at: Some(0), ..Scan::default() });
     }
     if &bytes[..8] != frame::SEGMENT_MAGIC || bytes[8..16] != base.to_le_bytes() {
         return Err(damaged(path, 0));
     }
     let mut entries = Vec::new();
+    let mut frames = Vec::new();
     let mut at = frame::SEGMENT_HEADER_BYTES as usize;
     while at < bytes.len() {
         let Some((length, records)) = frame::decode(&bytes[at..]) else { break };
+        frames.push((entries.len() as u64, at as u64));
         entries.extend(records.iter().map(|record| (record.key, (at + record.offset) as u64)));
         at += length;
     }
     let torn_at = (at < bytes.len()).then_some(at as u64);
     let damaged = torn_at.is_some() && frame::has_later_frame(&bytes[at..]);
-    Ok(Scan { entries, end: at as u64, torn_at, damaged })
+    Ok(Scan { entries, frames, end: at as u64, torn_at, damaged })
 }
 
 /// Reads one record at its offset and checks it.

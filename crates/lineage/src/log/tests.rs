@@ -119,7 +119,7 @@ fn sealed_segments_are_searched_and_their_index_is_remade() {
     }
     assert_eq!(log.get(&key(77)).unwrap(), None);
     assert_eq!(log.tail(2).unwrap().iter().map(|r| r.sequence).collect::<Vec<_>>(), [18, 19]);
-    assert!(verify(folder.path()).unwrap().1.is_empty());
+    assert!(verify(folder.path(), log.acknowledged_end()).unwrap().1.is_empty());
 }
 
 #[test]

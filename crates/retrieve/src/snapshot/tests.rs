@@ -82,6 +82,42 @@ fn kind_of(error: &Failure) -> ExitKind {
     error.code().kind
 }
 
+/// Which of two sections does a question find first?
+#[test]
+fn rarity_is_measured_over_the_whole_section() {
+    let bench = Bench::new();
+    let section = |heading: &str, body: &str| {
+        let mut row = rows(&[body]).remove(0);
+        row.heading = heading.to_owned();
+        row.breadcrumb = format!("Manual > {heading}");
+        row.path = format!("{heading}.md");
+        row
+    };
+    // `release` stands in every body and in one heading: it must not decide there alone.
+    let all = vec![
+        section("Release", "What a release is made of."),
+        section("Going back", "Undo a bad release with one command: release undo."),
+        section("Gates", "A gate may refuse a release, and how a gate is written."),
+        section("What it costs", "The bill of a release comes monthly."),
+        section("Names", "Every release has a name, and `how_it_works` too."),
+    ];
+    let built =
+        bench.snapshots().build(all, None, EmbedText::Body, None, &Quiet).unwrap();
+    let open = Snapshot::open(&built.path).unwrap();
+    for (question, path) in [
+        ("How do I undo a bad release?", "Going back.md"),
+        ("What is a release?", "Release.md"),
+        ("What does it cost?", "What it costs.md"),
+        ("how does a gate refuse", "Gates.md"),
+        ("how_it_works", "Names.md"),
+        ("going BACK", "Going back.md"),
+    ] {
+        assert_eq!(bench.search(&open, question, Mode::Bm25).first().unwrap(), path, "{question}");
+    }
+    assert!(bench.search(&open, "what is it, and how?", Mode::Bm25).is_empty());
+    assert!(bench.search(&open, "zebra", Mode::Bm25).is_empty());
+}
+
 #[test]
 fn a_snapshot_is_found_by_words_identifiers_and_vectors() {
     let bench = Bench::new();

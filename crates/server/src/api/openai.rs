@@ -74,6 +74,7 @@ pub(crate) async fn chat(
         answer_id: heading.id,
         release,
         turns,
+        streamed: request.stream,
         tokens_max: request.tokens_max(),
         temperature: request.temperature,
         stop,

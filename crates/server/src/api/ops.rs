@@ -25,6 +25,7 @@ use crate::{
 #[rustfmt::skip]
 const OPS: &[(&str, Role)] = &[
     ("status", Role::Read), ("versions", Role::Read), ("ask", Role::Read),
+    ("answer", Role::Read), ("dataset_show", Role::Read),
     ("answers", Role::Read), ("why", Role::Read), ("impact", Role::Read),
     ("diff", Role::Read), ("release_list", Role::Read), ("release_show", Role::Read),
     ("runs", Role::Read), ("run", Role::Read), ("best", Role::Read),

@@ -151,7 +151,13 @@ fn columns(value: &Value) -> String {
 }
 
 pub fn rows(result: &Value) -> String {
-    let columns: Vec<String> = items(result, "columns").iter().map(plain).collect();
+    let columns: Vec<String> = items(result, "columns")
+        .iter()
+        .map(|column| column.get("name").map_or_else(|| plain(column), plain))
+        .collect();
+    if columns.is_empty() {
+        return "0 rows\n".to_owned();
+    }
     let heading: Vec<&str> = columns.iter().map(String::as_str).collect();
     let rows: Vec<Vec<String>> = items(result, "rows")
         .iter()

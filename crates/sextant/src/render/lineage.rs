@@ -1,11 +1,15 @@
 //! The chain, its checks, and error codes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::text::{Style, cut, items, plain, short, table};
 
 /// Nodes below which a tree is cut; `--json` has them all.
 const CHILDREN_MAX: usize = 12;
+/// Passages shown below one node; they differ only in their bytes.
+const CHUNKS_MAX: usize = 3;
 
 /// A node and what it came from (`inputs`), or what came from it (`outputs`), as a tree.
 pub fn tree(node: &Value, field: &str) -> String {
@@ -22,11 +26,16 @@ pub fn tree(node: &Value, field: &str) -> String {
 }
 
 fn branches(node: &Value, field: &str, indent: &str, text: &mut String) {
-    let children = items(node, field);
-    let shown = children.len().min(CHILDREN_MAX);
-    let more = children.len() - shown;
-    for (number, child) in children[..shown].iter().enumerate() {
-        let last = number + 1 == shown && more == 0;
+    let all = items(node, field);
+    let mut chunks = 0;
+    let few = all.iter().filter(|child| {
+        chunks += usize::from(child["node"]["kind"] == "chunk" && child["edge"] != "retrieved");
+        child["node"]["kind"] != "chunk" || child["edge"] == "retrieved" || chunks <= CHUNKS_MAX
+    });
+    let children: Vec<&Value> = few.take(CHILDREN_MAX).collect();
+    let more = all.len() - children.len();
+    for (number, child) in children.iter().enumerate() {
+        let last = number + 1 == children.len() && more == 0;
         let (branch, rest) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
         let edge = plain(&child["edge"]);
         text.push_str(&format!(
@@ -54,8 +63,17 @@ fn line(node: &Value) -> String {
 
 pub fn impact(result: &Value) -> String {
     let mut text = tree(result, "outputs");
+    let mut reached = BTreeMap::new();
+    count_kinds(result, &mut reached);
+    let reached: Vec<String> =
+        reached.iter().map(|(kind, nodes)| format!("{} {kind}", nodes.len())).collect();
+    if !reached.is_empty() {
+        text.push_str(&format!("reaches {}\n", reached.join(", ")));
+    }
     let answers = &result["answers"];
-    text.push_str(&format!("{} answers used it\n", plain(&answers["count"])));
+    let count = answers["count"].as_u64().unwrap_or(0);
+    let word = if count == 1 { "answer" } else { "answers" };
+    text.push_str(&format!("{count} {word} used it\n"));
     for answer in items(answers, "sample") {
         text.push_str(&format!(
             "  {} {}\n",
@@ -64,6 +82,15 @@ pub fn impact(result: &Value) -> String {
         ));
     }
     text
+}
+
+/// The nodes below a node, by kind, each once.
+fn count_kinds(node: &Value, reached: &mut BTreeMap<String, BTreeSet<String>>) {
+    for child in items(node, "outputs") {
+        let below = &child["node"];
+        reached.entry(plain(&below["kind"])).or_default().insert(plain(&below["id"]));
+        count_kinds(below, reached);
+    }
 }
 
 pub fn holes(result: &Value) -> String {
