@@ -40,7 +40,8 @@ function sextant(...words) {
   );
 }
 
-// A second release, so that there is something to compare, promote and roll back.
+// A second release, so that there is something to compare, promote and roll back; and a second run,
+// a short one, for the curves.
 function secondRelease() {
   const live = () => sextant("release", "list").releases.find((release) => release.live).digest;
   const before = live();
@@ -53,6 +54,13 @@ function secondRelease() {
     }
   })(path.join(project, "docs"));
   fs.appendFileSync(pages.sort()[0], "\n## A section for the browser\n\nThe browser reads this sentence.\n");
+  const training = path.join(project, "train", "embedder.toml");
+  const shorter = { steps: 20, checkpoint_every: 10, eval_every: 10 };
+  let text = fs.readFileSync(training, "utf8");
+  for (const [key, value] of Object.entries(shorter)) {
+    text = text.replace(new RegExp(`^${key} = .*$`, "m"), `${key} = ${value}`);
+  }
+  fs.writeFileSync(training, text);
   sextant("build");
   const after = live();
   check(before !== after, "a changed page makes a new live release");
@@ -84,10 +92,16 @@ async function looks(page) {
   await page.screenshot({ path: path.join(shots, "version.png"), fullPage: true });
 }
 
+async function others(page) {
+  await visit(page, "/docs", "docs");
+  check((await page.locator(".contents a").count()) >= 25, "the manual is there, with its contents");
+  await visit(page, "/login", "login");
+}
+
 async function runs(page) {
   await visit(page, "/runs", "runs");
   const rows = page.locator("table#runs tbody tr");
-  check((await rows.count()) >= 1, "there is a run");
+  check((await rows.count()) >= 2, "there are two runs");
   check(await page.getByText("Best checkpoint").isVisible(), "the best checkpoint is named");
   await page.locator("table#runs thead th").nth(2).click();
   check((await rows.count()) >= 1, "a click on a column's head sorts");
@@ -99,6 +113,11 @@ async function runs(page) {
   await page.locator("[data-smooth]").fill("0.5");
   await page.screenshot({ path: path.join(shots, "run.png"), fullPage: true });
   await page.locator("[data-reset]").click();
+  await page.locator("select[name=compare]").selectOption({ index: 1 });
+  await page.waitForURL(/compare=/);
+  check((await page.locator(".legend span").count()) === 2, "two runs are drawn in one plot");
+  check((await page.locator(".facts .moved").count()) >= 1, "parameters that differ are marked");
+  await page.screenshot({ path: path.join(shots, "compare.png"), fullPage: true });
 }
 
 const live = () => sextant("release", "list").releases.find((release) => release.live).digest;
@@ -216,7 +235,7 @@ async function main() {
       const address = request.url();
       if (!address.startsWith(url) && !address.startsWith("data:")) outside.push(address);
     });
-    for (const part of [looks, runs, (p) => releases(p, pair), ask, keyboard]) {
+    for (const part of [looks, others, runs, (p) => releases(p, pair), ask, keyboard]) {
       try {
         await part(page);
       } catch (error) {

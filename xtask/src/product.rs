@@ -138,37 +138,32 @@ impl Running {
 impl Project {
     /// A project made by `sextant init` over a few pages, with a training job of a few steps.
     pub fn create(binary: &Path, parent: &Path) -> Result<Self> {
-        let pages = parent.join("pages");
-        fs::create_dir_all(&pages)?;
-        for (name, heading, text) in PAGES {
-            fs::write(pages.join(format!("{name}.md")), page(heading, text))?;
-        }
         let maker = Self { binary: binary.to_owned(), folder: parent.to_owned(), scratch: None };
-        let made = maker.run(&["init", "small", "--docs", "pages"])?;
+        let made = maker.run(&["init", "small"])?;
         if !made.ok() {
             bail!("sextant init failed: {}", clip(&made.stderr));
         }
         let project =
             Self { binary: binary.to_owned(), folder: parent.join("small"), scratch: None };
-        project.bring_pages_inside(&pages)?;
+        project.replace_the_manual()?;
         project.shrink_training()?;
         Ok(project)
     }
 
-    /// The pages move into the project, so that a copy of the folder has the same sources.
-    fn bring_pages_inside(&self, pages: &Path) -> Result<()> {
+    /// Our few pages and a question about each take the place of the template's manual.
+    fn replace_the_manual(&self) -> Result<()> {
         let docs = self.folder.join("docs");
-        if !docs.exists() {
-            fs::create_dir_all(&docs)?;
-            for entry in fs::read_dir(pages)? {
-                let path = entry?.path();
-                let name = path.file_name().unwrap_or_default();
-                fs::copy(&path, docs.join(name))?;
-            }
+        fs::remove_dir_all(&docs)?;
+        fs::create_dir_all(&docs)?;
+        let mut questions = String::new();
+        for (name, heading, text) in PAGES {
+            self.write_page(name, heading, text)?;
+            questions.push_str(&format!(
+                "{{\"id\":\"{name}\",\"question\":\"More about {heading}?\",\"path\":\"{name}.md\",\"heading\":\"More about {heading}\"}}\n"
+            ));
         }
-        self.edit_toml("sources", |table| {
-            table.insert("path".to_owned(), "docs".into());
-        })
+        fs::write(self.folder.join("evals/retrieval.jsonl"), questions)?;
+        Ok(())
     }
 
     fn shrink_training(&self) -> Result<()> {

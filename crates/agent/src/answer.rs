@@ -262,10 +262,11 @@ fn abstention(found: &Extraction, passages: &[Passage]) -> String {
         text.push_str(&format!(" None of the closest passages mentions {}.", list.join(" or ")));
     }
     if let Some(closest) = found.closest.and_then(|index| passages.get(index)) {
-        text.push_str(&format!(
-            " The closest section is “{}” in {}.",
-            closest.heading, closest.path
-        ));
+        let heading = match closest.heading.as_str() {
+            "" => String::new(),
+            heading => format!("“{heading}” in "),
+        };
+        text.push_str(&format!(" The closest section is {heading}{}.", closest.path));
     }
     text
 }

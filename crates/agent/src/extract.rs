@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, ops::Range};
 
 use crate::{
     AgentError, Passage, Thresholds,
+    asks::Asks,
     blocks::{Unit, UnitKind, units},
     words::{Term, holds_term, stems, terms, words},
 };
@@ -18,8 +19,14 @@ const ATTACHED_BYTES_MAX: usize = 700;
 /// A unit longer than this says too much at once to be a good quote.
 const LONG_UNIT_BYTES: usize = 450;
 
-/// A further quote must score at least this share of the best one.
-const SECOND_QUOTE_SHARE: f32 = 0.72;
+/// A further quote must score at least this share of the best one. One of another passage has no
+/// part in the first quote's context, so it must be nearly as good.
+const SAME_PASSAGE_SHARE: f32 = 0.8;
+const OTHER_PASSAGE_SHARE: f32 = 0.88;
+/// And its own words must hold at least this share of what the first one's own words hold.
+const OWN_WORDS_SHARE: f32 = 0.6;
+/// How much the search's own judgement of a passage counts beside the words of a unit.
+const SEARCH_WEIGHT: f32 = 0.3;
 
 /// A slice of a passage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +61,13 @@ pub struct ExtractiveReader {
 struct Candidate {
     passage: usize,
     unit: usize,
+    kind: UnitKind,
     stems: BTreeSet<String>,
     score: f32,
-    own: f32,
+    /// The share of the question's meaning that its own words hold.
+    alone: f32,
+    /// The same together with its headings.
+    near: f32,
 }
 
 /// A passage as the reader sees it.
@@ -87,7 +98,7 @@ impl ExtractiveReader {
             let near = candidates
                 .iter()
                 .filter(|candidate| candidate.passage == index)
-                .map(|candidate| candidate.own)
+                .map(|candidate| candidate.near)
                 .fold(0.0, f32::max);
             let support = 0.5 * coverage(&terms, &[&page.all]) + 0.5 * near;
             if support > best.0 {
@@ -122,14 +133,16 @@ impl ExtractiveReader {
         let mut bytes = 0;
         for candidate in &candidates {
             let first = picked.is_empty();
-            if picked.len() >= self.thresholds.quotes_max
-                || candidate.score < SECOND_QUOTE_SHARE * top
-            {
+            if picked.len() >= self.thresholds.quotes_max {
                 break;
+            }
+            if picked.first().is_some_and(|best| !stands_beside(candidate, best)) {
+                continue;
             }
             let before = coverage(terms, &[&covered]);
             let after = coverage(terms, &[&covered, &candidate.stems]);
-            let close = candidate.score >= 0.88 * top && candidate.own >= 0.5;
+            let same = picked.first().is_some_and(|best| best.passage == candidate.passage);
+            let close = same && candidate.score >= 0.9 * top && candidate.near >= 0.5;
             if !first && after - before < 0.12 && !close {
                 continue;
             }
@@ -153,6 +166,17 @@ impl ExtractiveReader {
         }
         merged(passages, chosen)
     }
+}
+
+/// Whether a unit is good enough to be quoted after the best one.
+fn stands_beside(candidate: &Candidate, best: &Candidate) -> bool {
+    let same = candidate.passage == best.passage;
+    if candidate.kind == UnitKind::Code && !same {
+        // An example of something else says less than nothing.
+        return false;
+    }
+    let share = if same { SAME_PASSAGE_SHARE } else { OTHER_PASSAGE_SHARE };
+    candidate.score >= share * best.score && candidate.alone >= OWN_WORDS_SHARE * best.alone
 }
 
 /// The unit of a passage that comes closest to a sentence: what a generator's citation points at.
@@ -241,8 +265,8 @@ fn candidates(
             if alone == 0.0 && heading < 0.3 {
                 continue;
             }
-            let mut score = 0.55 * alone + 0.3 * near + 0.2 * heading + 0.15 * whole;
-            score += 0.12 / (1.0 + index as f32);
+            let mut score = 0.55 * alone + 0.3 * near + 0.2 * heading + 0.25 * whole;
+            score += SEARCH_WEIGHT * share_of_best(passages, index);
             score += asks.bonus(text, unit.kind, position);
             if unit.range.len() > LONG_UNIT_BYTES {
                 score -= 0.1;
@@ -253,66 +277,22 @@ fn candidates(
             found.push(Candidate {
                 passage: index,
                 unit: position,
+                kind: unit.kind,
                 stems: own_stems,
                 score,
-                own: near,
+                alone,
+                near,
             });
         }
     }
     found
 }
 
-/// What shape of answer the question asks for.
-struct Asks {
-    how: bool,
-    what: bool,
-    why: bool,
-    value: bool,
-}
-
-impl Asks {
-    fn of(question: &str) -> Self {
-        let all = words(question);
-        let first = all.first().map(|word| word.text.clone()).unwrap_or_default();
-        let has = |list: &[&str]| all.iter().any(|word| list.contains(&word.text.as_str()));
-        Self {
-            how: first == "how" && !has(&["many", "much", "long", "often", "large", "big"]),
-            what: first == "what" || has(&["define", "mean", "definition"]),
-            why: first == "why" || has(&["reason"]),
-            value: has(&[
-                "many", "much", "long", "often", "which", "where", "when", "default", "port",
-                "limit", "size", "code", "file", "command", "flag", "large", "big", "maximum",
-            ]),
-        }
-    }
-
-    fn bonus(&self, text: &str, kind: UnitKind, position: usize) -> f32 {
-        let mut bonus = 0.0;
-        let sentence = kind == UnitKind::Sentence;
-        if self.how && (text.contains('`') || kind == UnitKind::Code) {
-            bonus += 0.06;
-        }
-        if self.what && sentence && position == 0 {
-            bonus += 0.08;
-        }
-        if self.why
-            && ["because", "so that", "therefore", "otherwise", "this way"]
-                .iter()
-                .any(|w| text.contains(w))
-        {
-            bonus += 0.1;
-        }
-        if self.value && (text.contains('`') || text.bytes().any(|b| b.is_ascii_digit())) {
-            bonus += 0.06;
-        }
-        if sentence && position == 0 {
-            bonus += 0.04;
-        }
-        if kind == UnitKind::Code && !self.how {
-            bonus -= 0.08;
-        }
-        bonus
-    }
+/// A passage's score in the search as a share of the best one, 0 to 1.
+fn share_of_best(passages: &[Passage], index: usize) -> f32 {
+    let best = passages.iter().map(|passage| passage.score).fold(0.0, f32::max);
+    let own = passages.get(index).map_or(0.0, |passage| passage.score);
+    if best > 0.0 { (own / best).max(0.0) } else { 0.0 }
 }
 
 /// Share of the smaller set that both hold.
@@ -365,13 +345,13 @@ fn completed(question: &str, body: &str, units: &[Unit], index: usize) -> Range<
                 first = at;
             }
         }
-        UnitKind::Code | UnitKind::Table => {
-            if let Some(at) = before
-                && units[at].kind == UnitKind::Sentence
-            {
-                first = at;
+        UnitKind::Code | UnitKind::Table => match before {
+            Some(at) if units[at].kind == UnitKind::Sentence => first = at,
+            None if units.get(index + 1).is_some_and(|next| next.kind == UnitKind::Sentence) => {
+                last = index + 1;
             }
-        }
+            _ => {}
+        },
         UnitKind::Item => {}
     }
     let how = question.trim_start().to_lowercase().starts_with("how");

@@ -159,3 +159,71 @@ fn quotes_are_slices_in_reading_order_and_never_overlap() {
         }
     }
 }
+
+fn quotes_of(question: &str, passages: &[Passage]) -> Vec<String> {
+    let found = ExtractiveReader::default().read(question, None, passages).unwrap();
+    let slice = |quote: &Quote| passages[quote.passage].body[quote.range.clone()].to_owned();
+    found.quotes.iter().map(slice).collect()
+}
+
+#[test]
+fn an_example_of_something_else_is_not_quoted_beside_the_answer() {
+    let mut all = corpus();
+    all.push(passage(
+        "questions.md",
+        "The questions file",
+        "Each line names a section:\n\n```json\n{\"question\":\"How do I undo a bad rollout?\"}\n\
+         ```\n",
+    ));
+    let quotes = quotes_of("How do I undo a release, roll it back?", &all);
+    assert!(quotes[0].contains("sextant rollback"), "{quotes:?}");
+    assert!(quotes.iter().all(|quote| !quote.contains("json")), "{quotes:?}");
+}
+
+#[test]
+fn a_definition_is_among_the_quotes() {
+    for (question, body, expected) in [
+        (
+            "What is a gate?",
+            "Every gate has its file. Here a gate waits. A gate is a set of rules.",
+            "A gate is a set of rules.",
+        ),
+        (
+            "What is an embedder?",
+            "Some words first.\n\n- **Generator**: writes the embedder's text.\n\
+             - **Embedder**: a model that turns text into vectors.\n",
+            "- **Embedder**: a model that turns text into vectors.",
+        ),
+        (
+            "What are live names?",
+            "You move live names. Live names are pointers to releases.",
+            "Live names are pointers to releases.",
+        ),
+    ] {
+        let quotes = quotes_of(question, &[passage("words.md", "Words", body)]);
+        assert!(quotes.concat().contains(expected), "{question}: {quotes:?}");
+    }
+}
+
+#[test]
+fn code_at_the_start_of_a_section_brings_the_sentence_that_explains_it() {
+    let body = "```\n$ sextant replay ID\n```\n\nIt asks the same question once more. More here.\n";
+    let quotes =
+        quotes_of("How do I replay an answer?", &[passage("a.md", "Replay an answer", body)]);
+    let expected = "```\n$ sextant replay ID\n```\n\nIt asks the same question once more.";
+    assert!(quotes[0].starts_with(expected), "{quotes:?}");
+}
+
+#[test]
+fn among_equal_units_the_search_decides() {
+    let body = "The backup holds the whole data folder.";
+    let mut passages = vec![passage("a.md", "One", body), passage("b.md", "Two", body)];
+    for (first, second, expected) in [(9.0, 1.0, 0), (1.0, 9.0, 1), (0.0, 0.0, 0)] {
+        (passages[0].score, passages[1].score) = (first, second);
+        let found = ExtractiveReader::default()
+            .read("What does the backup hold?", None, &passages)
+            .unwrap();
+        let chosen: Vec<usize> = found.quotes.iter().map(|quote| quote.passage).collect();
+        assert_eq!(chosen, [expected], "{first} {second}");
+    }
+}

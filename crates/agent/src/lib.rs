@@ -10,6 +10,7 @@
 
 mod agents;
 mod answer;
+mod asks;
 mod blocks;
 mod config;
 mod error;

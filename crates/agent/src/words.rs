@@ -522,4 +522,35 @@ mod tests {
         assert!((holds(&set, &stem("configured")) - 0.6).abs() < 0.5);
         assert_eq!(holds(&set, "zebra"), 0.0);
     }
+
+    #[test]
+    fn a_term_is_held_by_its_word_its_family_or_its_joined_form() {
+        for (passage, question, held) in [
+            ("one rollback", "roll back", true),
+            ("we roll back now", "rollback", true),
+            ("three policies", "policy", true),
+            ("configured", "configuration", true),
+            ("the port", "part", false),
+            ("", "release", false),
+            ("releases", "lease", false),
+        ] {
+            let set = stems(passage);
+            let best =
+                terms(question).iter().map(|term| holds_term(&set, term)).fold(0.0, f32::max);
+            assert_eq!(best > 0.0, held, "{passage} / {question}");
+        }
+    }
+
+    #[test]
+    fn words_are_cut_at_marks_and_every_ideograph_is_one() {
+        for (text, expected) in [
+            ("snake_case, `--flag`", &["snake", "case", "flag"][..]),
+            ("日本 a1", &["日", "本", "a1"]),
+            ("Ünïcode’s", &["ünïcode", "s"]),
+            ("…", &[]),
+        ] {
+            let found: Vec<String> = words(text).into_iter().map(|word| word.text).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 }

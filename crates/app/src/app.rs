@@ -55,8 +55,7 @@ pub struct App {
 /// # Errors
 /// When there is none.
 pub fn find_project(start: &Path, named: bool) -> Result<PathBuf, Failure> {
-    let start =
-        std::fs::canonicalize(start).map_err(|_| AppError::NoProject(start.to_owned()))?;
+    let start = std::fs::canonicalize(start).map_err(|_| AppError::NoProject(start.to_owned()))?;
     let mut folder = Some(start.as_path());
     while let Some(here) = folder {
         if here.join("sextant.toml").is_file() {

@@ -227,7 +227,8 @@ impl App {
         for row in release::list(&self.store)? {
             let index = row.parts.get(&Role::Index).map(|part| part.version);
             if let Some(index) = index.filter(|index| !folder.path_of(index).is_dir()) {
-                let text = format!("{} {} has no folder for its index {index}", row.name, row.digest);
+                let text =
+                    format!("{} {} has no folder for its index {index}", row.name, row.digest);
                 report.problem("release", text);
             }
         }

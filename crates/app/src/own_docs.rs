@@ -224,3 +224,78 @@ fn add_text_files(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn files() -> Vec<(String, String)> {
+        let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
+        vec![
+            file("README.md", "| `train/embedder.toml` | x |\n| `docs/` | y |\n"),
+            file("agents/assistant.toml", "retrieval = \"auto\"\neval = \"retrieval\"\n"),
+            file("datasets/pairs.toml", ""),
+            file("evals/retrieval.jsonl", "the manual's questions"),
+            file("evals/retrieval.toml", "modes = [\"bm25\", \"hybrid\"]\n"),
+            file("indexes/manual.toml", "from = \"sections\"\nembedder = \"embedder\"\n"),
+            file("models/training_pairs.sql", ""),
+            file("releases/assistant.toml", "the manual's gate"),
+            file("train/embedder.toml", ""),
+        ]
+    }
+
+    fn adapted_to(pages: &[(&str, String)]) -> (String, BTreeMap<String, String>) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in pages {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let mut files = files();
+        let note = adapt(&mut files, folder.path()).unwrap();
+        (note, files.into_iter().collect())
+    }
+
+    #[test]
+    fn a_page_without_headings_is_neither_trained_on_nor_measured() {
+        let (note, files) = adapted_to(&[("a.txt", "only words".to_owned())]);
+        assert!(note.contains("no headings"), "{note}");
+        assert!(!files.keys().any(|path| path.starts_with("evals/")), "{files:?}");
+        assert_eq!(files["agents/assistant.toml"], "retrieval = \"bm25\"\n");
+        assert!(!files["releases/assistant.toml"].contains("[[gate]]"));
+    }
+
+    #[test]
+    fn few_pages_leave_the_embedder_out() {
+        let (note, files) = adapted_to(&[("a.md", "# Cats\n\nThey sleep.\n".to_owned())]);
+        assert!(note.starts_with("1 text file in"), "{note}");
+        assert!(note.contains("too little text"), "{note}");
+        assert!(!files.contains_key("train/embedder.toml"));
+        assert_eq!(files["indexes/manual.toml"], "from = \"sections\"\n");
+        assert_eq!(files["evals/retrieval.toml"], "modes = [\"bm25\"]\n");
+        assert_eq!(files["README.md"], "| `docs/` | y |\n");
+    }
+
+    #[test]
+    fn every_page_gives_a_question_before_any_gives_its_second() {
+        let page = |name: &str| {
+            let section = |n: usize| {
+                let letter = char::from(b'a' + n as u8);
+                format!("## About part {letter}\n\n{}\n\n", "Some words of it. ".repeat(12))
+            };
+            format!("# {name}\n\n## 1.2.3 of 2026\n\n{}", (0..20).map(section).collect::<String>())
+        };
+        let names = ["a.md", "b.md", "c.md", "d.md"];
+        let (note, files) = adapted_to(&names.map(|name| (name, page(name))));
+        assert!(note.contains("60 questions"), "{note}");
+        assert!(files.contains_key("train/embedder.toml"));
+        let paths: Vec<String> = files[QUESTIONS]
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .map(|line| line["path"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(paths[..5], ["a.md", "b.md", "c.md", "d.md", "a.md"]);
+        assert!(!files[QUESTIONS].contains("1.2.3"));
+    }
+}

@@ -31,12 +31,8 @@ impl App {
                 Ok(None) => {}
                 Err(failure) => {
                     events.warn(format!("release {} was not made: {failure}", spec.name));
-                    let gate = match failure.code().kind {
-                        ExitKind::GateRefused => "refused",
-                        _ => "none",
-                    };
                     results.push(json!({
-                        "name": spec.name, "digest": null, "promoted": false, "gate": gate,
+                        "name": spec.name, "digest": null, "promoted": false, "gate": "none",
                         "reason": failure.to_string(), "code": failure.code().to_string(),
                         "hint": failure.hint(), "exit": failure.code().kind.exit_code(),
                     }));
@@ -63,13 +59,15 @@ impl App {
                 "reason": "it was rolled back: promote it by hand when it is wanted again",
             })));
         }
-        let verdict = release::gate(&self.store, &digest, spec, &self.evidence(&digest)?)?;
-        if !verdict.passed {
-            return Ok(Some(json!({
-                "name": spec.name, "digest": digest, "promoted": false, "gate": "refused",
-                "reason": format!("the gate refused it:\n{}", verdict.table()),
-                "rules": verdict.rules,
-            })));
+        match release::gate(&self.store, &digest, spec, &self.evidence(&digest)?) {
+            Ok(_) => {}
+            Err(failure) if failure.code().kind == ExitKind::GateRefused => {
+                return Ok(Some(json!({
+                    "name": spec.name, "digest": digest, "promoted": false, "gate": "refused",
+                    "reason": failure.to_string(),
+                })));
+            }
+            Err(failure) => return Err(failure),
         }
         release::promote(&self.store, &digest, Promote::default())?;
         Ok(Some(json!({

@@ -270,6 +270,17 @@ mod tests {
     }
 
     #[test]
+    fn saving_the_same_checkpoint_again_leaves_it_where_it_is() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = store(dir.path());
+        let inode = |made: &Checkpoint| std::fs::metadata(&made.dir).unwrap().ino();
+        let (one, two) = (save(&checkpoints, 7), inode(&save(&checkpoints, 7)));
+        assert_eq!(inode(&one), two);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_failed_write_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = store(dir.path());

@@ -88,6 +88,26 @@ fn a_refused_act_leaves_nothing_but_an_orphan_blob() {
 }
 
 #[test]
+fn a_repair_leaves_an_orphan_that_an_act_under_way_refers_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = {
+        let store = open(folder.path());
+        let mut act = store.begin(ActivityKind::Ingest, "cut short");
+        act.blob(b"left behind").unwrap()
+    };
+    let store = open(folder.path());
+    let orphan = fs::File::options().write(true).open(store.blob_path(&digest)).unwrap();
+    orphan.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let mut act = store.begin(ActivityKind::Ingest, "again");
+    act.manifest(ArtifactKind::SourceBatch, &json!({ "again": 1 }), &[]).unwrap();
+    assert_eq!(act.blob(b"left behind").unwrap(), digest);
+    assert_eq!(store.fsck(true).unwrap().orphans_removed, 0);
+    act.commit().unwrap();
+    assert_eq!(store.blob(&digest).unwrap(), b"left behind");
+    assert!(store.fsck(false).unwrap().problems.is_empty());
+}
+
+#[test]
 fn pointers_move_only_from_where_they_were_seen() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());

@@ -132,10 +132,12 @@ impl Training {
         if let Some(state) = &from {
             check_same_training(state, spec, pairs_digest)?;
         }
+        let shown = shown(spec, pairs.len());
         let tokenizer = match &from {
             Some(state) => state.tokenizer.clone(),
             None => {
-                let corpus = pairs.iter().flat_map(|p| [p.query.as_str(), p.passage.as_str()]);
+                let read = pairs.iter().zip(&shown).filter(|(_, shown)| **shown);
+                let corpus = read.flat_map(|(p, _)| [p.query.as_str(), p.passage.as_str()]);
                 train_tokenizer(corpus, spec.vocab, spec.max_tokens)?
             }
         };
@@ -147,13 +149,18 @@ impl Training {
             .map(encode)
             .collect::<Result<_, ModelsError>>()?;
         let same = number_passages(pairs);
-        let pairs = pairs.iter().map(encode).collect::<Result<Vec<_>, ModelsError>>()?;
+        let pairs = pairs
+            .iter()
+            .zip(&shown)
+            .map(|(pair, shown)| if *shown { encode(pair) } else { Ok(<_>::default()) })
+            .collect::<Result<Vec<_>, ModelsError>>()?;
         let (config, weights, moments, step) = match from {
             Some(state) => (state.config, state.weights, state.moments, state.step),
             None => {
                 let config = spec.config(texts.vocab_size());
+                let read = pairs.iter().zip(&shown).filter(|(_, shown)| **shown);
                 let passages: Vec<Vec<u32>> =
-                    pairs.iter().map(|(_, passage)| passage.clone()).collect();
+                    read.map(|((_, passage), _)| passage.clone()).collect();
                 let weights = initial(&config, spec.seed, &passages);
                 let moments = AdamW::zeros(&weights);
                 (config, weights, moments, 0)
@@ -268,6 +275,21 @@ impl Training {
             moments: self.optimizer.snapshot(),
         })
     }
+}
+
+/// Which pairs some step shows. Where there are more pairs than that, the rest is not even read.
+fn shown(spec: &TrainSpec, pairs: usize) -> Vec<bool> {
+    if spec.steps.saturating_mul(spec.batch as u64) >= pairs as u64 {
+        return vec![true; pairs];
+    }
+    let mut shown = vec![false; pairs];
+    let mut batches = Batches::new(spec.seed, pairs, spec.batch);
+    for step in 0..spec.steps {
+        for pair in batches.at(step) {
+            shown[pair] = true;
+        }
+    }
+    shown
 }
 
 fn due(step: u64, every: u64) -> bool {

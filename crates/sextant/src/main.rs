@@ -170,13 +170,14 @@ fn status_of(op: &Op, result: &Value) -> u8 {
     }
 }
 
-/// The exit status of a build whose release could not be made. That the parts do not fit together
+/// The exit status of a build whose release could not be made. That parts are stale or not there
 /// yet, as after a build of a selection, is no fault.
 fn release_trouble(result: &Value) -> u8 {
+    let waits = [ExitKind::Conflict.exit_code(), ExitKind::NotFound.exit_code()];
     let exits = result["releases"].as_array().into_iter().flatten();
-    let worst = exits.filter_map(|release| release["exit"].as_u64()).max().unwrap_or(0);
-    let worst = u8::try_from(worst).unwrap_or(1);
-    if worst == ExitKind::Conflict.exit_code() { 0 } else { worst }
+    let exits = exits.filter_map(|release| release["exit"].as_u64());
+    let exits = exits.map(|exit| u8::try_from(exit).unwrap_or(1));
+    exits.filter(|exit| !waits.contains(exit)).max().unwrap_or(0)
 }
 
 fn gate_refused(result: &Value) -> bool {

@@ -74,7 +74,8 @@ fn a_report_is_bound_to_what_it_judged_and_decides_the_mode() {
     let kind = EvalKind::new(Arc::new(Fake));
     let text = "questions='q.jsonl'\nindex='manual'\n";
     let index_input = ("indexes/manual", index, json!({}));
-    let eval = build(&store, dir.path(), &kind, "evals/e.toml", text, std::slice::from_ref(&index_input));
+    let eval =
+        build(&store, dir.path(), &kind, "evals/e.toml", text, std::slice::from_ref(&index_input));
     let metrics = &eval.meta["metrics"];
     assert_eq!(metrics["retrieval.hybrid.ndcg@10"], 1.0);
     assert!((metrics["retrieval.bm25.ndcg@10"].as_f64().unwrap() - 0.630_929_753_571).abs() < 1e-9);

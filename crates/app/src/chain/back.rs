@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
 use sextant_core::{ActivityKind, ArtifactKind, Digest, EdgeKind, limits};
 use sextant_lineage::{Activity, Artifact, LineageError, Reader};
 
@@ -145,17 +144,9 @@ impl<'a> Walk<'a> {
         }
         for (kind, inputs) in by_kind {
             if kind == ArtifactKind::Chunk || inputs.len() > SIBLINGS_MAX {
-                let count = inputs.len();
-                let words = kind.as_str().replace('_', " ");
                 node.inputs.push(Branch {
                     edge: inputs.first().map_or("", |(_, edge)| edge).to_owned(),
-                    node: Node {
-                        id: format!("{}#{}", node.id, kind),
-                        kind: kind.to_string(),
-                        label: format!("{count} × {words}"),
-                        detail: json!({ "count": count }),
-                        ..Node::default()
-                    },
+                    node: Node::of_many(&node.id, kind, inputs.len()),
                 });
                 continue;
             }
@@ -171,8 +162,9 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Whether equal content from different activities is one artifact, as it often is for these.
-fn named_by_content(kind: ArtifactKind) -> bool {
+/// Whether equal content from different activities is one artifact, as it often is for these: what
+/// such an activity used is not where they come from.
+pub(super) fn named_by_content(kind: ArtifactKind) -> bool {
     matches!(
         kind,
         ArtifactKind::Chunk

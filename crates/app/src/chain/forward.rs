@@ -6,7 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use sextant_core::{ArtifactKind, Digest, EdgeKind, limits};
 use sextant_lineage::{LineageError, Reader};
 
-use super::{Branch, Node, back::node_of};
+use super::{
+    Branch, Node,
+    back::{named_by_content, node_of},
+};
+
+/// More outputs of one kind than this are shown as one node with their count.
+const SIBLINGS_MAX: usize = 12;
 
 /// A node, what came from it, and which releases and chunks were reached.
 pub struct Impact {
@@ -24,12 +30,7 @@ pub fn impact(
     digest: &Digest,
     names: &BTreeMap<Digest, String>,
 ) -> Result<Option<Impact>, LineageError> {
-    let mut walk = Forward {
-        reader,
-        names,
-        seen: BTreeSet::new(),
-        releases: BTreeSet::new(),
-    };
+    let mut walk = Forward { reader, names, seen: BTreeSet::new(), releases: BTreeSet::new() };
     let Some(node) = walk.artifact(digest, 0)? else { return Ok(None) };
     let chunks = chunks_of(reader, digest)?;
     Ok(Some(Impact { node, releases: walk.releases, chunks }))
@@ -51,6 +52,13 @@ fn chunks_of(reader: &Reader, digest: &Digest) -> Result<BTreeSet<Digest>, Linea
         }
     }
     Ok(chunks)
+}
+
+fn ids_below(node: &Node, into: &mut BTreeSet<String>) {
+    for branch in &node.outputs {
+        into.insert(branch.node.id.clone());
+        ids_below(&branch.node, into);
+    }
 }
 
 struct Forward<'a> {
@@ -75,16 +83,59 @@ impl Forward<'_> {
             node.seen = true;
             return Ok(Some(node));
         }
-        for (edge, next) in self.made_from(digest)? {
-            if let Some(above) = self.artifact(&next, depth + 1)? {
-                node.outputs.push(Branch { edge, node: above });
-            }
-        }
+        let steps = self.made_from(digest)?;
+        node.outputs = self.outputs(&node.id, steps, depth + 1)?;
         Ok(Some(node))
     }
 
+    /// The branches to what was made; many of one kind become one node with their count, and what
+    /// was made from all of them follows below it.
+    fn outputs(
+        &mut self,
+        parent: &str,
+        steps: BTreeMap<Digest, String>,
+        depth: usize,
+    ) -> Result<Vec<Branch>, LineageError> {
+        let mut by_kind: BTreeMap<ArtifactKind, Vec<(Digest, String)>> = BTreeMap::new();
+        for (next, edge) in steps {
+            if let Some(artifact) = self.reader.artifact(&next)? {
+                by_kind.entry(artifact.kind).or_default().push((next, edge));
+            }
+        }
+        let (few, many): (Vec<_>, Vec<_>) =
+            by_kind.into_iter().partition(|(_, steps)| steps.len() <= SIBLINGS_MAX);
+        let mut branches = Vec::new();
+        for (next, edge) in few.into_iter().flat_map(|(_, steps)| steps) {
+            if let Some(node) = self.artifact(&next, depth)? {
+                branches.push(Branch { edge, node });
+            }
+        }
+        for (kind, steps) in many {
+            let edge = steps.first().map(|(_, edge)| edge.clone()).unwrap_or_default();
+            let mut node = Node::of_many(parent, kind, steps.len());
+            let mut beyond = BTreeMap::new();
+            for (next, _) in steps {
+                if kind == ArtifactKind::Release {
+                    self.releases.insert(next);
+                }
+                if self.seen.insert(next) {
+                    beyond.extend(self.made_from(&next)?);
+                }
+            }
+            node.outputs = self.outputs(&node.id, beyond, depth + 1)?;
+            branches.push(Branch { edge, node });
+        }
+        // What stands below a sibling already is not said again.
+        let mut below = BTreeSet::new();
+        for branch in &branches {
+            ids_below(&branch.node, &mut below);
+        }
+        branches.retain(|branch| !(branch.node.seen && below.contains(&branch.node.id)));
+        Ok(branches)
+    }
+
     /// The artifacts that were made directly from this one, each once.
-    fn made_from(&self, digest: &Digest) -> Result<Vec<(String, Digest)>, LineageError> {
+    fn made_from(&self, digest: &Digest) -> Result<BTreeMap<Digest, String>, LineageError> {
         let mut found: BTreeMap<Digest, String> = BTreeMap::new();
         for edge in self.reader.edges_to(&digest.to_string())? {
             match edge.kind {
@@ -96,7 +147,7 @@ impl Forward<'_> {
                 EdgeKind::Used => {
                     for made in self.reader.edges_from(&edge.from)? {
                         if let (EdgeKind::Generated, Ok(next)) = (made.kind, made.to.parse()) {
-                            found.entry(next).or_insert_with(|| "used by".to_owned());
+                            self.add_made(next, &mut found)?;
                         }
                     }
                 }
@@ -104,6 +155,20 @@ impl Forward<'_> {
             }
         }
         found.remove(digest);
-        Ok(found.into_iter().map(|(next, edge)| (edge, next)).collect())
+        Ok(found)
+    }
+
+    fn add_made(
+        &self,
+        next: Digest,
+        found: &mut BTreeMap<Digest, String>,
+    ) -> Result<(), LineageError> {
+        if !found.contains_key(&next)
+            && let Some(artifact) = self.reader.artifact(&next)?
+            && !named_by_content(artifact.kind)
+        {
+            found.insert(next, "used by".to_owned());
+        }
+        Ok(())
     }
 }

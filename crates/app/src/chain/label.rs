@@ -61,11 +61,23 @@ fn facts(artifact: &Artifact) -> Option<String> {
             let failed = if meta["passed"] == true { "passed" } else { "failed" };
             Some(format!("{} checks {failed}", meta["checks"].as_array()?.len()))
         }
-        ArtifactKind::ServingConfig => {
-            let mode = meta["retrieval"]["mode"].as_str();
-            mode.or_else(|| meta["serving"]["mode"].as_str()).map(|mode| format!("{mode} retrieval"))
-        }
+        ArtifactKind::ServingConfig => serving(meta),
         _ => None,
+    }
+}
+
+/// How it retrieves, and who writes when it is not the built-in reader. What stands behind an
+/// endpoint can change without our seeing it.
+fn serving(meta: &Value) -> Option<String> {
+    // A release wraps the agent's choices.
+    let choices = if meta["serving"].is_null() { meta } else { &meta["serving"]["config"] };
+    let mode = choices["retrieval"]["mode"].as_str()?;
+    let generator = &choices["generator"];
+    match (generator["model"].as_str(), generator["base_url"].as_str()) {
+        (Some(model), Some(address)) => {
+            Some(format!("{mode} retrieval, written by {model} at {address} (not pinned)"))
+        }
+        _ => Some(format!("{mode} retrieval")),
     }
 }
 

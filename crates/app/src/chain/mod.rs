@@ -11,7 +11,8 @@ pub use forward::impact;
 pub use resolve::{Target, resolve};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sextant_core::ArtifactKind;
 
 /// A node of the tree.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -41,6 +42,19 @@ pub struct Node {
     /// What came from it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Branch>,
+}
+
+impl Node {
+    /// One node in place of many of a kind, below `parent`.
+    fn of_many(parent: &str, kind: ArtifactKind, count: usize) -> Self {
+        Self {
+            id: format!("{parent}#{kind}"),
+            kind: kind.to_string(),
+            label: format!("{count} × {}", kind.as_str().replace('_', " ")),
+            detail: json!({ "count": count }),
+            ..Self::default()
+        }
+    }
 }
 
 /// A node below another, and how they are related.

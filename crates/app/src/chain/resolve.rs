@@ -22,6 +22,10 @@ pub enum Target {
 /// Resolves an id against the catalog.
 pub fn resolve(reader: &Reader, id: &str) -> Result<Target, Failure> {
     let id = id.trim();
+    if id.len() > ID_BYTES_MAX {
+        let message = format!("an id of {} bytes; the longest is {ID_BYTES_MAX}", id.len());
+        return Err(AppError::BadInput(message).into());
+    }
     if id == "last" {
         return Ok(Target::LastAnswer);
     }
@@ -43,20 +47,15 @@ pub fn resolve(reader: &Reader, id: &str) -> Result<Target, Failure> {
             return Ok(Target::Artifact(digest));
         }
     }
-    // A path as a shell completes it, such as docs/using/x.md, ends with the path in the source.
-    let mut path = id;
-    loop {
-        let documents = documents_at(reader, path)?;
-        if !documents.is_empty() {
-            return Ok(Target::Documents(documents));
-        }
-        match path.split_once('/') {
-            Some((_, rest)) => path = rest,
-            None => return by_prefix(reader, id),
-        }
+    let documents = documents_at(reader, id)?;
+    if !documents.is_empty() {
+        return Ok(Target::Documents(documents));
     }
+    by_prefix(reader, id)
 }
 
+/// Longest text that is looked up: that of a path.
+const ID_BYTES_MAX: usize = 4096;
 /// Versions of one document that are looked at.
 const DOCUMENTS_MAX: u32 = 10_000;
 
@@ -64,11 +63,19 @@ fn documents_at(reader: &Reader, path: &str) -> Result<Vec<Digest>, Failure> {
     if !path.contains(['.', '/']) {
         return Ok(Vec::new());
     }
-    let sql = "SELECT digest FROM artifacts WHERE kind = ?1 AND json_extract(meta, '$.path') = ?2
-               ORDER BY created_at DESC LIMIT ?3";
+    // A path as a shell completes it, such as docs/using/x.md, ends with the path in the source.
+    let sql = "SELECT digest, json_extract(meta, '$.path') AS path FROM artifacts
+               WHERE kind = ?1 AND substr('/' || ?2, -length('/' || path)) = '/' || path
+               ORDER BY length(path) DESC, created_at DESC LIMIT ?3";
     let kind = ArtifactKind::DocVersion.as_str();
     let rows = reader.query(sql, &[kind.into(), path.into(), DOCUMENTS_MAX.into()])?;
-    Ok(rows.iter().map(|row| row.digest(0)).collect::<Result<_, _>>()?)
+    let mut found = Vec::new();
+    for row in &rows {
+        if row.text(1)? == rows[0].text(1)? {
+            found.push(row.digest(0)?);
+        }
+    }
+    Ok(found)
 }
 
 fn by_prefix(reader: &Reader, id: &str) -> Result<Target, Failure> {

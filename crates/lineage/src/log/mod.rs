@@ -224,11 +224,7 @@ impl Log {
     ///
     /// # Errors
     /// When a stored record is damaged or cannot be read.
-    pub fn scan(
-        &self,
-        from: u64,
-        visit: &mut Visitor<'_>,
-    ) -> Result<(), LineageError> {
+    pub fn scan(&self, from: u64, visit: &mut Visitor<'_>) -> Result<(), LineageError> {
         let parts = self.acknowledged(from);
         let starts: Vec<u64> = parts.iter().map(|part| part.base).collect();
         for (number, part) in parts.into_iter().enumerate() {

@@ -130,3 +130,35 @@ fn a_record_over_the_limit_is_refused() {
     assert!(matches!(log.append(key(1), &huge), Err(LineageError::TooLarge { .. })));
     assert!(log.is_empty());
 }
+
+#[test]
+fn the_newest_records_are_read_from_their_own_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    for number in 0..5 {
+        let batch = (0..4).map(|index| (key(number * 4 + index), vec![7])).collect();
+        log.append_many(batch).unwrap();
+    }
+    drop(log);
+    let log = Log::open(folder.path()).unwrap();
+    log.append(key(20), &[7]).unwrap();
+    for count in 0..25 {
+        let sequences: Vec<u64> = log.tail(count).unwrap().iter().map(|r| r.sequence).collect();
+        assert_eq!(sequences, (21_u64.saturating_sub(count)..21).collect::<Vec<_>>(), "{count}");
+    }
+    let mut parts = log.acknowledged(20);
+    assert!(parts.pop().unwrap().offset > frame::SEGMENT_HEADER_BYTES, "not the whole segment");
+}
+
+#[test]
+fn a_frame_that_is_being_written_is_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    log.append(key(1), b"whole").unwrap();
+    let end = log.acknowledged_end();
+    let path = segment_path(folder.path(), 0);
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(&frame::encode(&[(key(2), b"half".to_vec())]).0[..9]).unwrap();
+    assert_eq!(verify(folder.path(), end).unwrap(), (1, Vec::new()));
+    assert_eq!(verify(folder.path(), (u64::MAX, 0)).unwrap().1.len(), 1);
+}

@@ -111,15 +111,28 @@ fn change_of(part: String, versions: (Option<Digest>, Option<Digest>)) -> Option
     Some(Change { part, before: versions.0, after: versions.1, kind, detail: Vec::new() })
 }
 
-/// The keys of two JSON values that differ, as `key: before -> after`.
+/// The places where two JSON values differ, as `path.to.key: before -> after`.
 fn value_changes(before: &Value, after: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    leaves("", before, after, &mut lines);
+    lines
+}
+
+fn leaves(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
     let (Value::Object(old), Value::Object(new)) = (before, after) else {
-        return vec![format!("{before} -> {after}")];
+        if before != after {
+            let word = |value: &Value| match value {
+                Value::Null => "-".to_owned(),
+                value => value.to_string(),
+            };
+            lines.push(format!("{path}: {} -> {}", word(before), word(after)));
+        }
+        return;
     };
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    let word = |value: Option<&Value>| value.map_or("-".to_owned(), ToString::to_string);
-    keys.into_iter()
-        .filter(|key| old.get(*key) != new.get(*key))
-        .map(|key| format!("{key}: {} -> {}", word(old.get(key)), word(new.get(key))))
-        .collect()
+    for key in keys {
+        let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+        leaves(&inner, &of(old), &of(new), lines);
+    }
 }

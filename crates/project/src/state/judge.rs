@@ -72,7 +72,7 @@ pub fn judge(
         };
     }
     if now.outside != before.outside {
-        let why = format!("what {} reads changed (outside)", asset.file().display());
+        let why = format!("what {} reads changed", asset.file().display());
         return Verdict::Stale(why);
     }
     Verdict::Fresh

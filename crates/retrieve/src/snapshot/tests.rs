@@ -101,8 +101,7 @@ fn rarity_is_measured_over_the_whole_section() {
         section("What it costs", "The bill of a release comes monthly."),
         section("Names", "Every release has a name, and `how_it_works` too."),
     ];
-    let built =
-        bench.snapshots().build(all, None, EmbedText::Body, None, &Quiet).unwrap();
+    let built = bench.snapshots().build(all, None, EmbedText::Body, None, &Quiet).unwrap();
     let open = Snapshot::open(&built.path).unwrap();
     for (question, path) in [
         ("How do I undo a bad release?", "Going back.md"),

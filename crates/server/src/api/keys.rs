@@ -65,8 +65,10 @@ pub(crate) async fn revoke(
 ) -> Result<Json<Value>, Refusal> {
     let path = format!("/api/v1/keys/{id}");
     let known = blocking(move |_| {
+        let known = shared.keys.revoke(&id)?;
+        // After the key is gone: nobody can log in with it in between.
         shared.sessions.close_all_of(&id);
-        shared.keys.revoke(&id).map_err(Into::into)
+        Ok(known)
     })
     .await?;
     if known {

@@ -111,7 +111,7 @@ fn releases(releases: &[Release]) -> Markup {
                             (badge("live"))
                         }
                         p.quiet {
-                            "since " (ago(release.created_at))
+                            "made " (ago(release.created_at))
                             @if !release.mode.is_empty() { " · " (release.mode) " retrieval" }
                         }
                         @let reason = say(&release.reason);

@@ -236,7 +236,7 @@ async fn changes(frame: &Frame) -> Result<Markup, Refusal> {
         ul.changes {
             @for change in &diff.changes {
                 li.change.(super::ui::tone(&change.kind)) {
-                    div.change-head { strong { (change.part.replace('_', " ")) } (badge(&change.kind)) }
+                    div.change-head { strong.role[!change.part.contains('/')] { (change.part) } (badge(&change.kind)) }
                     div.change-pair {
                         @if change.kind == "same" { (show(&change.after)) }
                         @else { span { (show(&change.before)) } span aria-hidden="true" { "→" } span { (show(&change.after)) } }

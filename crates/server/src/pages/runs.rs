@@ -7,10 +7,13 @@ use serde_json::{Map, Value, json};
 use super::{
     frame::{Frame, Nav, failure},
     statics,
-    ui::{ago, badge, clip, empty, facts, figure, id_link, lasted, path, say, short, show},
-    views::{Run, Runs},
+    ui::{ago, badge, clip, empty, facts, figure, flat, id_link, lasted, path, say, short, show},
+    views::{Champion, Run, Runs},
 };
 use crate::reply::Refusal;
+
+/// Metrics with a column of their own; a run's page has all.
+const METRICS_SHOWN: usize = 4;
 
 /// `GET /runs`
 pub(crate) async fn list(frame: Frame) -> Response {
@@ -26,10 +29,12 @@ pub(crate) async fn run(Path(id): Path<String>, frame: Frame) -> Response {
 
 async fn table(frame: &Frame) -> Result<Markup, Refusal> {
     let Runs { runs } = frame.op(json!({ "op": "runs" })).await?;
-    let best = best_of(&runs);
+    let Champion { run: id, best } = frame.op(json!({ "op": "best" })).await.unwrap_or_default();
+    let best = runs.iter().find(|run| run.id == id).map(|run| Run { best: Some(best), ..run.clone() });
+    let best = best.as_ref();
     Ok(html! {
         header.head {
-            div { h1 { "Runs" } p.sub { (runs.len()) " training runs" } }
+            div { h1 { "Runs" } p.sub { (runs.len()) @if runs.len() == 1 { " training run" } @else { " training runs" } } }
             @if !runs.is_empty() {
                 input.search type="search" placeholder="Filter" aria-label="Filter runs" data-filter="runs" data-slash;
             }
@@ -40,19 +45,6 @@ async fn table(frame: &Frame) -> Result<Markup, Refusal> {
             @if let Some(run) = best { (champion(run)) }
             (run_table(&runs, best))
         }
-    })
-}
-
-/// The run with the best value of its best metric; a metric named after loss is better when lower.
-fn best_of(runs: &[Run]) -> Option<&Run> {
-    let value = |run: &Run| run.best.as_ref().and_then(|best| best.value);
-    let mut rated: Vec<&Run> = runs.iter().filter(|run| value(run).is_some()).collect();
-    let metric = rated.first()?.best.as_ref()?.metric.clone();
-    rated.retain(|run| run.best.as_ref().is_some_and(|best| best.metric == metric));
-    let sign = if metric.contains("loss") || metric.contains("error") { -1.0 } else { 1.0 };
-    rated.into_iter().max_by(|a, b| {
-        let key = |run: &Run| value(run).unwrap_or_default() * sign;
-        key(a).total_cmp(&key(b))
     })
 }
 
@@ -71,12 +63,7 @@ fn champion(run: &Run) -> Markup {
 }
 
 fn run_table(runs: &[Run], best: Option<&Run>) -> Markup {
-    let mut metrics: Vec<&String> = Vec::new();
-    for key in runs.iter().flat_map(|run| run.metrics.keys()) {
-        if !metrics.contains(&key) && metrics.len() < 6 {
-            metrics.push(key);
-        }
-    }
+    let metrics = columns(runs);
     let is_best = |run: &Run| best.is_some_and(|best| best.id == run.id);
     html! {
         div.table-wrap {
@@ -84,7 +71,7 @@ fn run_table(runs: &[Run], best: Option<&Run>) -> Markup {
                 thead { tr {
                     th scope="col" { "Run" } th scope="col" { "Status" } th scope="col" { "Started" }
                     th.num scope="col" { "Took" }
-                    @for metric in &metrics { th.num scope="col" { (metric) } }
+                    @for metric in &metrics { th.num scope="col" { (metric.replace('_', " ")) } }
                     th scope="col" { "Dataset" } th scope="col" { "Checkpoint" }
                 } }
                 tbody {
@@ -107,6 +94,19 @@ fn run_table(runs: &[Run], best: Option<&Run>) -> Markup {
             }
         }
     }
+}
+
+/// The metrics that say most: those of validation, then losses, then others.
+fn columns(runs: &[Run]) -> Vec<&String> {
+    let mut metrics: Vec<&String> = Vec::new();
+    for key in runs.iter().flat_map(|run| run.metrics.keys()) {
+        if !metrics.contains(&key) {
+            metrics.push(key);
+        }
+    }
+    metrics.sort_by_key(|name| (!name.starts_with("val"), !name.contains("loss")));
+    metrics.truncate(METRICS_SHOWN);
+    metrics
 }
 
 /// The last value of a metric: a number, or an object that has it under `last`.
@@ -208,7 +208,7 @@ fn origins(run: &Run) -> Markup {
 
 fn parameters(run: &Run, other: Option<&Run>) -> Markup {
     let none = Map::new();
-    let of = |run: &Run| run.params.as_object().cloned().unwrap_or_else(|| none.clone());
+    let of = |run: &Run| flat(&run.params).as_object().cloned().unwrap_or_else(|| none.clone());
     let (ours, theirs) = (of(run), other.map(of));
     html! {
         dl.facts {

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Deeper nodes start folded.
-const OPEN_DEPTH: usize = 4;
+const OPEN_DEPTH: usize = 8;
 /// A node with more neighbours shows the first ones and folds the rest.
 const SIBLINGS_OPEN: usize = 12;
 
@@ -26,7 +26,7 @@ fn node(node: &Node, edge: &str, depth: usize) -> Markup {
         @if steps.is_empty() {
             (line(node, edge))
         } @else {
-            details open[depth < OPEN_DEPTH] {
+            details open[depth < OPEN_DEPTH && steps.iter().any(|step| !step.node.seen)] {
                 summary { (line(node, edge)) }
                 (children(steps, depth))
             }
@@ -50,29 +50,43 @@ fn children(steps: &[Step], depth: usize) -> Markup {
 fn line(node: &Node, edge: &str) -> Markup {
     let opaque = node.kind == "opaque";
     html! {
-        span.tree-line.hole[opaque] {
+        span.tree-line.hole[opaque].seen[node.seen] {
             @if !edge.is_empty() { span.edge { (edge.replace('_', " ")) } }
             span.kind title=(node.kind) { (icons::kind(&node.kind)) }
-            span.tree-label {
-                @if node.label.is_empty() { (node.kind.replace('_', " ")) } @else { (node.label) }
+            @let label = if node.label.is_empty() { node.kind.replace('_', " ") } else { node.label.clone() };
+            @match address(node) {
+                Some(address) => a.tree-label href=(address) title=(node.id) { (label) },
+                None => span.tree-label { (label) },
             }
             @if !node.kind.is_empty() && !node.label.is_empty() {
                 span.quiet.tree-kind { (node.kind.replace('_', " ")) }
             }
             @if !node.id.is_empty() {
-                a.id href={ "/v/" (path(&node.id)) } title=(node.id) { (short(&node.id)) }
+                @if let Some(address) = address(node) {
+                    a.id href=(address) title=(node.id) { (short(&node.id)) }
+                }
             }
             (detail(node))
-            @if node.at.0.is_some() { span.quiet.tree-fact { (ago(node.at)) } }
+            @if node.at.0.is_some() && !node.seen { span.quiet.tree-fact { (ago(node.at)) } }
             @if opaque { span.badge.bad { (icons::state("failed")) "hole" } }
-            @if node.seen { span.quiet { "shown above" } }
+            @if node.seen { span.quiet.tree-seen title="shown above" { "↑ above" } }
         }
     }
 }
 
-/// What is known of a node, in one line; its own page has all of it.
+/// A run has a page of its own, a count of many has none, everything else is a version.
+fn address(node: &Node) -> Option<String> {
+    match node.detail.get("run").and_then(Value::as_str) {
+        Some(run) if node.kind == "train" => Some(format!("/runs/{}", path(run))),
+        _ if node.id.is_empty() || node.id.contains('#') => None,
+        _ => Some(format!("/v/{}", path(&node.id))),
+    }
+}
+
+/// The words that a node quotes or describes itself by; its own page has all that is known.
 fn detail(node: &Node) -> Markup {
-    let words = say(&node.detail);
+    let told = ["quote", "description", "why"].iter().find_map(|key| node.detail.get(*key));
+    let words = told.map(say).unwrap_or_default();
     html! {
         @if !words.is_empty() && !node.seen { span.quiet.tree-fact title=(words) { (clip(&words, 90)) } }
     }
@@ -90,7 +104,9 @@ pub(crate) fn count(root: &Node) -> (u64, u64) {
 
 /// The answers that something reached.
 pub(crate) fn reached(node: &Node) -> Markup {
-    let Some(answers) = &node.answers else { return html! {} };
+    let Some(answers) = node.answers.as_ref().filter(|answers| answers.count > 0) else {
+        return html! {};
+    };
     html! {
         div.notice.calm {
             div {

@@ -6,6 +6,11 @@ use serde_json::Value;
 
 use super::{icons, views::When};
 
+/// A list of facts that is longer is folded.
+const ITEMS_SHOWN: usize = 12;
+/// And cut here.
+const ITEMS_MAX: usize = 2_000;
+
 /// A state by icon, word and colour; the colour never stands alone.
 pub(crate) fn badge(state: &str) -> Markup {
     let word = if state.is_empty() { "unknown" } else { state };
@@ -141,27 +146,105 @@ pub(crate) fn say(value: &Value) -> String {
 pub(crate) fn show(value: &Value) -> Markup {
     match value {
         Value::String(text) if text.starts_with("sha256:") => id_link(text),
-        Value::Object(map) if map.get("digest").is_some_and(Value::is_string) => {
-            html! {
-                (show(&map["digest"]))
-                @if let Some(Value::String(name)) = map.get("name") { " " span.quiet { (name) } }
-            }
-        }
+        Value::Object(map) => match ["digest", "version"].iter().find_map(|key| map.get(*key)) {
+            Some(Value::String(digest)) => html! {
+                (id_link(digest))
+                @for key in ["name", "asset"] {
+                    @if let Some(Value::String(name)) = map.get(key) { " " span.quiet { (name) } }
+                }
+            },
+            _ => html! { (clip(&say(value), 400)) },
+        },
         other => html! { (clip(&say(other), 400)) },
     }
 }
 
-/// Facts as two columns; nested facts are joined into words.
+/// Facts as two columns; facts one level below come with the others, deeper ones as words.
 pub(crate) fn facts(value: &Value) -> Markup {
-    let Value::Object(map) = value else {
+    let Value::Object(map) = flat(value) else {
         return html! { @if !value.is_null() { p { (show(value)) } } };
     };
     html! {
         dl.facts {
-            @for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
-                div { dt { (key.replace('_', " ")) } dd { (show(value)) } }
+            @for (key, value) in &map {
+                div { dt { (key.trim_end_matches("_us").replace('_', " ")) } dd { (fact(key, value)) } }
             }
         }
+    }
+}
+
+fn fact(key: &str, value: &Value) -> Markup {
+    match value {
+        Value::String(text) if text.contains('\n') => html! { pre { (clip(text, 4000)) } },
+        Value::Number(bytes) if key.ends_with("bytes") => html! {
+            span title=(bytes) { (size(bytes.as_f64().unwrap_or_default())) }
+        },
+        Value::Number(micros) if key.ends_with("_us") => {
+            html! { (figure(micros.as_f64().unwrap_or_default() / 1000.0)) " ms" }
+        }
+        Value::Array(items) if items.len() > ITEMS_SHOWN => html! {
+            details {
+                summary { (items.len()) " entries" }
+                ul.plain { @for item in items.iter().take(ITEMS_MAX) { li { (entry(item)) } }
+                    @if items.len() > ITEMS_MAX { li.quiet { "and " (items.len() - ITEMS_MAX) " more" } } }
+            }
+        },
+        Value::Array(items) if items.iter().any(Value::is_object) => html! {
+            ul.plain { @for item in items { li { (entry(item)) } } }
+        },
+        other => show(other),
+    }
+}
+
+/// One line of a list of facts, with its digests as links.
+fn entry(value: &Value) -> Markup {
+    let Value::Object(map) = value else { return show(value) };
+    html! {
+        @for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+            span.pair { span.quiet { (key.replace('_', " ")) } " " (show(value)) }
+        }
+    }
+}
+
+/// A number of bytes as people say it.
+fn size(bytes: f64) -> String {
+    let (mut value, mut unit) = (bytes, "bytes");
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    if unit == "bytes" { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
+/// Facts without nesting: those of an inner object follow under its name; empty ones are left out.
+pub(crate) fn flat(value: &Value) -> Value {
+    let Value::Object(map) = value else { return value.clone() };
+    let mut out = serde_json::Map::new();
+    for (key, value) in map {
+        match value {
+            Value::Object(inner) if !inner.contains_key("digest") && !inner.contains_key("version") => {
+                for (name, value) in inner.iter().filter(|(_, value)| !is_empty(value)) {
+                    out.insert(format!("{key} {name}"), value.clone());
+                }
+            }
+            value if is_empty(value) => {}
+            value => {
+                out.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(out)
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 

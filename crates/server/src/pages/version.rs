@@ -31,7 +31,11 @@ pub(crate) async fn fragment(Path(id): Path<String>, frame: Frame) -> Result<Res
 
 async fn body(frame: &Frame, id: &str) -> Result<Markup, Refusal> {
     let why: Node = frame.op(json!({ "op": "why", "id": id })).await?;
-    let impact: Result<Node, Refusal> = frame.op(json!({ "op": "impact", "id": id })).await;
+    // Nothing is made from an answer.
+    let impact: Option<Result<Node, Refusal>> = match why.kind.as_str() {
+        "answer" => None,
+        _ => Some(frame.op(json!({ "op": "impact", "id": id })).await),
+    };
     let (nodes, holes) = tree::count(&why);
     let full_id = if why.id.is_empty() { id } else { why.id.as_str() };
     let label = if why.label.is_empty() { full_id } else { why.label.as_str() };
@@ -52,16 +56,18 @@ async fn body(frame: &Frame, id: &str) -> Result<Markup, Refusal> {
             (figures(nodes, holes))
             (tree::draw(&why))
         }
-        section {
-            div.section-head { h2 { "Impact: what was made from it" } }
-            @match &impact {
-                Ok(impact) => {
-                    (tree::reached(impact))
-                    @if impact.outputs.is_empty() && impact.inputs.is_empty() {
-                        p.quiet.pad { "Nothing was made from it yet." }
-                    } @else { (tree::draw(impact)) }
-                },
-                Err(refusal) => (failure(refusal)),
+        @if let Some(impact) = &impact {
+            section {
+                div.section-head { h2 { "Impact: what was made from it" } }
+                @match impact {
+                    Ok(impact) => {
+                        (tree::reached(impact))
+                        @if impact.outputs.is_empty() && impact.inputs.is_empty() {
+                            p.quiet.pad { "Nothing was made from it yet." }
+                        } @else { (tree::draw(impact)) }
+                    },
+                    Err(refusal) => (failure(refusal)),
+                }
             }
         }
     })

@@ -186,6 +186,15 @@ pub(crate) struct Run {
     pub checkpoints: Vec<Value>,
 }
 
+/// `best`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Champion {
+    pub run: String,
+    #[serde(flatten)]
+    pub best: Best,
+}
+
 /// The best point of a run.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]

@@ -86,10 +86,12 @@ function fault(error) {
 // Turns [n] in the text into buttons and lists the sources below.
 function finish(turn, text, answer) {
   const citations = new Map((answer.citations ?? []).map((citation) => [String(citation.n), citation]));
-  const pieces = text.textContent.split(/\[(\d+)\]/);
-  text.replaceChildren(...pieces.flatMap((piece, place) => {
-    if (place % 2 === 0) return words(piece);
-    return citations.has(piece) ? [button("cite", piece, citations.get(piece))] : [`[${piece}]`];
+  const blocks = text.textContent.split(/^```[^\n]*\n([\s\S]*?)\n?^```[^\S\n]*$\n*/m);
+  text.replaceChildren(...blocks.flatMap((block, place) => {
+    if (place % 2 === 0) return prose(block, citations);
+    const code = make("pre");
+    code.append(make("code", "", block));
+    return [code];
   }));
   turn.classList.toggle("abstained", Boolean(answer.abstained));
   const sources = make("div", "sources");
@@ -109,6 +111,15 @@ function finish(turn, text, answer) {
   const about = [answer.release_name, answer.mode, answer.seconds && `${answer.seconds.toFixed(2)} s`];
   meta.append(make("span", "", about.filter(Boolean).join(" · ")));
   turn.append(...(citations.size ? [sources] : []), meta);
+}
+
+// A paragraph with its marks as buttons. Lines broken in the source run on.
+function prose(text, citations) {
+  const joined = text.replace(/^\n+|\n+$/g, "").replace(/([^\n])\n(?![\n>|#]|[-*+] |\d+\. )/g, "$1 ");
+  return joined.split(/\[(\d+)\]/).flatMap((piece, place) => {
+    if (place % 2 === 0) return words(piece);
+    return citations.has(piece) ? [button("cite", piece, citations.get(piece))] : [`[${piece}]`];
+  });
 }
 
 // Plain text, with `code` set as code.

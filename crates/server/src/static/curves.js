@@ -4,7 +4,7 @@ const host = document.querySelector("[data-series]");
 const series = JSON.parse(host.dataset.series);
 const control = (name) => document.querySelector(`[data-${name}]`);
 const [smooth, log, axis] = ["smooth", "log", "axis"].map(control);
-const inset = { left: 52, right: 8, top: 10, bottom: 22 };
+const inset = { left: 52, right: 16, top: 10, bottom: 22 };
 const plots = [];
 let zoom = null; // [from, to] on the x axis, shared by all plots
 

@@ -277,6 +277,8 @@ impl Backend for Fake {
             }
             "runs" if self.empty => json!({ "runs": [] }),
             "runs" => json!({ "runs": [ self.run_json(RUN_A, 1.0), self.run_json(RUN_B, 1.2) ] }),
+            "best" => json!({ "run": RUN_B, "asset": "train/embedder", "metric": "loss",
+                "value": 0.2417, "step": 280, "checkpoint": digest(RUN_B), "direction": "min", "compared": 2 }),
             "run" if text("id") == RUN_A => self.run_json(RUN_A, 1.0),
             "run" if text("id") == RUN_B => self.run_json(RUN_B, 1.2),
             "diff" => json!({ "a": text("a"), "b": text("b"), "changes": [

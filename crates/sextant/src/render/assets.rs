@@ -179,6 +179,38 @@ pub fn rows(result: &Value) -> String {
     text
 }
 
+/// Rows of one check that are shown; `--json` has all that were stored.
+const FAILING_SHOWN: usize = 20;
+
+pub fn failures(result: &Value) -> String {
+    let mut text = String::new();
+    for check in items(result, "checks") {
+        let count = check["failures"].as_u64().unwrap_or(0);
+        if count == 0 {
+            continue;
+        }
+        text.push_str(&format!(
+            "{} {} {}: {count} failing\n",
+            Style::Bad.paint("✗"),
+            Style::Bold.paint(plain(&check["name"])),
+            plain(&check["severity"])
+        ));
+        let rows = items(check, "rows");
+        let first = rows.first().and_then(Value::as_object);
+        let heading: Vec<&str> =
+            first.into_iter().flat_map(|row| row.keys().map(String::as_str)).collect();
+        let cells = |row: &Value| heading.iter().map(|key| cut(&plain(&row[*key]), 60)).collect();
+        let shown: Vec<Vec<String>> = rows.iter().take(FAILING_SHOWN).map(cells).collect();
+        if !shown.is_empty() {
+            text.push_str(&table(&heading, &shown));
+        }
+        if count > shown.len() as u64 && !shown.is_empty() {
+            text.push_str(&format!("{} of {count} rows (--json has more)\n", shown.len()));
+        }
+    }
+    if text.is_empty() { "no row fails\n".to_owned() } else { text }
+}
+
 pub fn config(result: &Value) -> String {
     let rows: Vec<Vec<String>> = items(result, "values")
         .iter()

@@ -40,9 +40,8 @@ pub fn render(op: &Op, result: &Value) -> String {
         Op::Best { .. } => runs::best(result),
         Op::EvalShow { .. } => runs::evaluation(result),
         Op::DataTables {} => assets::tables(result),
-        Op::DataQuery { .. } | Op::CheckFailures { .. } | Op::DatasetShow { .. } => {
-            assets::rows(result)
-        }
+        Op::DataQuery { .. } | Op::DatasetShow { .. } => assets::rows(result),
+        Op::CheckFailures { .. } => assets::failures(result),
         Op::Explain { .. } => lineage::explain(result),
         Op::ConfigShow {} => assets::config(result),
         Op::ConfigCheck {} => assets::config_check(result),

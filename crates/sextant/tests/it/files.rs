@@ -168,7 +168,7 @@ fn a_broken_line_of_questions_is_named() {
     let project = Project::built();
     project.append("evals/retrieval.jsonl", "{\"id\":\"q3\"\n");
     let error = project.fails_to_build("evals/retrieval", 2, "SXT-6004");
-    assert_eq!(error["place"], "evals/retrieval.jsonl:3", "{error}");
+    assert_eq!(error["place"], "evals/retrieval.jsonl:3:10", "{error}");
     project.still_answers();
 }
 
