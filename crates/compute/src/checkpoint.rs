@@ -275,8 +275,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = store(dir.path());
         let inode = |made: &Checkpoint| std::fs::metadata(&made.dir).unwrap().ino();
-        let (one, two) = (save(&checkpoints, 7), inode(&save(&checkpoints, 7)));
-        assert_eq!(inode(&one), two);
+        let before = inode(&save(&checkpoints, 7));
+        assert_eq!(inode(&save(&checkpoints, 7)), before);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

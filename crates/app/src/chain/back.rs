@@ -64,10 +64,13 @@ impl<'a> Walk<'a> {
             }
         }
         derived.remove(digest);
-        let activity = self.reader.activity(&artifact.activity)?;
-        let mut used = BTreeSet::new();
         // The same content may come out of many activities; the first one's inputs are not its own.
-        if derived.is_empty() || !named_by_content(artifact.kind) {
+        let shared = named_by_content(artifact.kind)
+            && (!derived.is_empty() || artifact.kind == ArtifactKind::EvalSet);
+        let mut activity = None;
+        let mut used = BTreeSet::new();
+        if !shared {
+            activity = self.reader.activity(&artifact.activity)?;
             used.extend(self.reader.used_by(&artifact.activity)?);
             used.remove(digest);
         }

@@ -102,6 +102,11 @@ pub(crate) fn count(root: &Node) -> (u64, u64) {
     sum
 }
 
+/// How many answers something reached.
+pub(crate) fn answers(node: &Node) -> u64 {
+    node.answers.as_ref().map_or(0, |answers| answers.count)
+}
+
 /// The answers that something reached.
 pub(crate) fn reached(node: &Node) -> Markup {
     let Some(answers) = node.answers.as_ref().filter(|answers| answers.count > 0) else {

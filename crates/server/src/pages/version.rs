@@ -62,7 +62,7 @@ async fn body(frame: &Frame, id: &str) -> Result<Markup, Refusal> {
                 @match impact {
                     Ok(impact) => {
                         (tree::reached(impact))
-                        @if impact.outputs.is_empty() && impact.inputs.is_empty() {
+                        @if impact.outputs.is_empty() && tree::answers(impact) > 0 {} @else if impact.outputs.is_empty() {
                             p.quiet.pad { "Nothing was made from it yet." }
                         } @else { (tree::draw(impact)) }
                     },
