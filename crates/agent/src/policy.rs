@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use crate::{AgentError, Mode};
 
+/// A difference that chance alone would bring more often than this is not called better.
+const CHANCE_MAX: f64 = 0.05;
+
 /// The mode and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
@@ -27,12 +30,11 @@ pub fn resolve_retrieval(metrics: &Value) -> Result<Resolution, AgentError> {
     };
     let bm25 = figure("retrieval.bm25.ndcg@10")?;
     let hybrid = figure("retrieval.hybrid.ndcg@10")?;
-    let chance = metrics
-        .get("retrieval.hybrid_vs_bm25.p_value")
-        .and_then(Value::as_f64)
-        .map(|p| format!(" (p = {p:.3})"))
-        .unwrap_or_default();
-    let (mode, word) = if hybrid > bm25 {
+    let p = metrics.get("retrieval.hybrid_vs_bm25.p_value").and_then(Value::as_f64);
+    let chance = p.map(|p| format!(" (p = {p:.3})")).unwrap_or_default();
+    let (mode, word) = if hybrid > bm25 && p.is_some_and(|p| p > CHANCE_MAX) {
+        (Mode::Hybrid, "hybrid is ahead of bm25, perhaps by chance")
+    } else if hybrid > bm25 {
         (Mode::Hybrid, "hybrid is better than bm25")
     } else if hybrid < bm25 {
         (Mode::Bm25, "hybrid is worse than bm25")
@@ -77,6 +79,12 @@ mod tests {
             Mode::Bm25,
             "hybrid is no better than bm25: ndcg@10 0.700 against 0.700 (p = 0.040)",
         );
+        let unsure = serde_json::json!({
+            "retrieval.bm25.ndcg@10": 0.467, "retrieval.hybrid.ndcg@10": 0.468,
+            "retrieval.hybrid_vs_bm25.p_value": 0.916,
+        });
+        let unsure = resolve_retrieval(&unsure).unwrap();
+        assert!(unsure.reason.starts_with("hybrid is ahead of bm25, perhaps by chance: "));
         let missing = resolve_retrieval(&serde_json::json!({"retrieval.bm25.ndcg@10": 0.5}));
         assert!(missing.is_err_and(|error| error.to_string().contains("retrieval.hybrid.ndcg@10")));
     }

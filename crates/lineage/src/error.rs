@@ -27,8 +27,9 @@ pub enum LineageError {
         #[source]
         source: rusqlite::Error,
     },
-    /// The catalog's writer has stopped.
-    #[error("the catalog's writer has stopped: {0}")]
+    /// What many callers share could not be written, or the writer is shut down: nothing of it was
+    /// acknowledged.
+    #[error("nothing was written: {0}")]
     WriterGone(String),
     /// Another process has the data folder open.
     #[error("the data folder {dir} is in use by process {pid}")]
@@ -154,8 +155,10 @@ codes! {
         "The SQLite database under `.sextant/catalog.db` answered with an error. A full disk is the \
          usual reason. The transaction was rolled back as a whole. If it happens again, run \
          `sextant fsck`.";
-    WRITER = 1003, Unavailable, "the catalog's writer has stopped",
-        "The single thread that writes the catalog ended. Start the command or the server again.";
+    WRITER = 1003, Unavailable, "a write could not be made durable",
+        "The disk refused a write or a sync that several callers may have shared, or the program is \
+         shutting down. Nothing of it was acknowledged and nothing half written is ever read. Free \
+         space or look at the disk, then run the command again; a running server goes on by itself.";
     LOCKED = 1004, Conflict, "another process has this data folder open",
         "Only one process may hold a data folder. The command line talks to a running `sextant dev` \
          or `sextant serve` by itself; this message means that the other process is not a server, \
@@ -207,6 +210,9 @@ impl Explain for LineageError {
             Self::Locked { pid, .. } => Some(format!("wait for process {pid} or stop it")),
             Self::FormatTooNew { .. } => {
                 Some("use the newer program, or restore the backup from before it".to_owned())
+            }
+            Self::WriterGone(_) => {
+                Some("look at the disk and its free space, then run the command again".to_owned())
             }
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free space on the disk and run the command again".to_owned())

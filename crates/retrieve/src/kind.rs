@@ -193,10 +193,7 @@ impl Asset for IndexAsset {
 
 impl IndexAsset {
     /// The embedder and the version it came from.
-    fn open_embedder(
-        &self,
-        context: &BuildContext<'_>,
-    ) -> Result<Option<PinnedEmbedder>, Failure> {
+    fn open_embedder(&self, context: &BuildContext<'_>) -> Result<Option<PinnedEmbedder>, Failure> {
         let Some(asset) = &self.embedder else { return Ok(None) };
         let input = context.input(asset)?;
         Ok(Some((self.ports.embedders.open(&input.meta)?, input.version)))

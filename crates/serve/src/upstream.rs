@@ -2,7 +2,7 @@
 //! size, no redirects, retries only before the first word, and a connection that closes when the
 //! caller drops the future.
 
-use std::{fmt, time::Duration};
+use std::{cell::RefCell, fmt, future::Future as _, task::Poll, time::Duration};
 
 use reqwest::{Client, Response, StatusCode, header, redirect};
 use serde::{Deserialize, Serialize};
@@ -199,17 +199,34 @@ impl Upstream {
         cancel: &Cancel,
         on_delta: &mut dyn FnMut(&str),
     ) -> Result<UpstreamCompletion, ServeError> {
-        let cancelled = async {
+        let mut cancelled = std::pin::pin!(async {
             while !cancel.is_cancelled() {
                 tokio::time::sleep(CANCEL_POLL).await;
             }
-        };
-        runtime.block_on(async {
-            tokio::select! {
-                result = self.complete(messages, true, on_delta) => result,
-                () = cancelled => Err(ServeError::Cancelled),
+        });
+        let arrived = RefCell::new(Vec::new());
+        let mut keep = |delta: &str| arrived.borrow_mut().push(delta.to_owned());
+        let mut work = std::pin::pin!(self.complete(messages, true, &mut keep));
+        loop {
+            let step = runtime.block_on(async {
+                let step = std::future::poll_fn(|context| match work.as_mut().poll(context) {
+                    Poll::Ready(result) => Poll::Ready(Some(result)),
+                    Poll::Pending if arrived.borrow().is_empty() => Poll::Pending,
+                    Poll::Pending => Poll::Ready(None),
+                });
+                tokio::select! {
+                    step = step => step,
+                    () = &mut cancelled => Some(Err(ServeError::Cancelled)),
+                }
+            });
+            // Outside the runtime: whoever takes the pieces may block.
+            for delta in arrived.take() {
+                on_delta(&delta);
             }
-        })
+            if let Some(result) = step {
+                return result;
+            }
+        }
     }
 
     async fn with_retries<F: FnMut(&str) + ?Sized>(

@@ -147,7 +147,8 @@ pub fn release_is_whole(project: &Project) -> Result<()> {
     let parts = shown.get("parts").and_then(Value::as_object).context("a release without parts")?;
     for (part, pinned) in parts {
         let version = pinned.get("version").and_then(Value::as_str);
-        let version = version.with_context(|| format!("the live release's {part} has no version"))?;
+        let version =
+            version.with_context(|| format!("the live release's {part} has no version"))?;
         project.json(&["why", version]).with_context(|| format!("the live release's {part}"))?;
     }
     Ok(())

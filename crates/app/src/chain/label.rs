@@ -46,14 +46,18 @@ fn facts(artifact: &Artifact) -> Option<String> {
         ArtifactKind::SourceBatch => file_count(meta).map(|count| format!("{count} files")),
         ArtifactKind::TableVersion => counted(&meta["rows"], "rows"),
         ArtifactKind::DatasetSnapshot => splits(meta),
-        ArtifactKind::Checkpoint => meta["step"].as_u64().map(|step| format!("checkpoint at step {step}")),
+        ArtifactKind::Checkpoint => {
+            meta["step"].as_u64().map(|step| format!("checkpoint at step {step}"))
+        }
         ArtifactKind::ModelVersion => {
             let weights = digest(&meta["files"]["model.safetensors"]["digest"])?;
             Some(format!("{} dimensions, weights {weights}", meta["dim"]))
         }
-        ArtifactKind::EmbedSpec => {
-            Some(format!("embedding of {} dimensions by model {}", meta["dim"], digest(&meta["model"])?))
-        }
+        ArtifactKind::EmbedSpec => Some(format!(
+            "embedding of {} dimensions by model {}",
+            meta["dim"],
+            digest(&meta["model"])?
+        )),
         ArtifactKind::IndexSnapshot => counted(&meta["count"], "chunks"),
         ArtifactKind::EvalSet => counted(&meta["count"], "questions"),
         ArtifactKind::EvalReport => scores(meta),

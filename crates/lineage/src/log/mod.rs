@@ -25,7 +25,7 @@ use std::{
 use sextant_core::limits;
 
 use self::frame::Key;
-use self::segment::{Sealed, damaged};
+use self::segment::{Part, Sealed, damaged};
 use crate::{LineageError, failpoint, sync_folder};
 
 /// Batches that may wait before callers block.
@@ -77,17 +77,6 @@ struct OpenSegment {
     by_key: BTreeMap<Key, Vec<u64>>,
     /// As in [`segment::Scan`]: the newest records are read without the ones before them.
     frames: Vec<(u64, u64)>,
-}
-
-/// What a reader reads of one segment: from a frame's start up to what is acknowledged.
-struct Part {
-    path: PathBuf,
-    base: u64,
-    /// The number of the first record at `offset`.
-    first: u64,
-    offset: u64,
-    /// The end of a sealed segment is that of its file.
-    end: Option<u64>,
 }
 
 impl Log {
@@ -277,19 +266,6 @@ impl Log {
     pub(crate) fn acknowledged_end(&self) -> (u64, u64) {
         let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner);
         (view.open.base, view.open.end)
-    }
-}
-
-impl Part {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        let file = fs::File::open(&self.path)?;
-        let end = match self.end {
-            Some(end) => end,
-            None => file.metadata()?.len(),
-        };
-        let mut bytes = vec![0; end.saturating_sub(self.offset) as usize];
-        file.read_exact_at(&mut bytes, self.offset)?;
-        Ok(bytes)
     }
 }
 

@@ -87,6 +87,31 @@ impl Sealed {
     }
 }
 
+/// What a reader reads of one segment: from a frame's start up to what is acknowledged.
+pub(super) struct Part {
+    pub(super) path: PathBuf,
+    pub(super) base: u64,
+    /// The number of the first record at `offset`.
+    pub(super) first: u64,
+    pub(super) offset: u64,
+    /// The end of a sealed segment is that of its file.
+    pub(super) end: Option<u64>,
+}
+
+impl Part {
+    /// Its bytes.
+    pub(super) fn read(&self) -> std::io::Result<Vec<u8>> {
+        let file = fs::File::open(&self.path)?;
+        let end = match self.end {
+            Some(end) => end,
+            None => file.metadata()?.len(),
+        };
+        let mut bytes = vec![0; end.saturating_sub(self.offset) as usize];
+        file.read_exact_at(&mut bytes, self.offset)?;
+        Ok(bytes)
+    }
+}
+
 /// Writes the side file of a segment that is sealed.
 pub(super) fn write_index(side: &Path, mut entries: Vec<(Key, u64)>) -> Result<(), LineageError> {
     entries.sort_unstable();

@@ -88,6 +88,10 @@ async fn one(frame: &Frame, id: &str) -> Result<Markup, Refusal> {
                 p.crumbs { a href="/assets" { "Assets" } " / " (asset.kind) }
                 h1 { (asset.asset) " " (badge(&asset.state)) }
                 @if !asset.description.is_empty() { p.sub { (asset.description) } }
+                @if !asset.file.is_empty() {
+                    p.sub { code.copy data-copy=(asset.file) title="Copy" { (asset.file) }
+                        @if !asset.owner.is_empty() { " · owned by " (asset.owner) } }
+                }
             }
             @if frame.may(Role::Write) {
                 button.primary type="button" data-build=(asset.asset) { "Build this" }

@@ -30,7 +30,8 @@ pub(crate) async fn run(Path(id): Path<String>, frame: Frame) -> Response {
 async fn table(frame: &Frame) -> Result<Markup, Refusal> {
     let Runs { runs } = frame.op(json!({ "op": "runs" })).await?;
     let Champion { run: id, best } = frame.op(json!({ "op": "best" })).await.unwrap_or_default();
-    let best = runs.iter().find(|run| run.id == id).map(|run| Run { best: Some(best), ..run.clone() });
+    let best =
+        runs.iter().find(|run| run.id == id).map(|run| Run { best: Some(best), ..run.clone() });
     let best = best.as_ref();
     Ok(html! {
         header.head {

@@ -224,7 +224,9 @@ pub(crate) fn flat(value: &Value) -> Value {
     let mut out = serde_json::Map::new();
     for (key, value) in map {
         match value {
-            Value::Object(inner) if !inner.contains_key("digest") && !inner.contains_key("version") => {
+            Value::Object(inner)
+                if !inner.contains_key("digest") && !inner.contains_key("version") =>
+            {
                 for (name, value) in inner.iter().filter(|(_, value)| !is_empty(value)) {
                     out.insert(format!("{key} {name}"), value.clone());
                 }

@@ -44,6 +44,8 @@ pub(crate) struct Asset {
     pub built_at: When,
     pub tags: Vec<String>,
     pub description: String,
+    pub owner: String,
+    pub file: String,
     pub inputs: Vec<String>,
 }
 

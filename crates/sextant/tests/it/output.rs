@@ -200,7 +200,8 @@ fn a_secret_in_the_settings_is_not_printed() {
         "[generator]\nbase_url = \"http://127.0.0.1:9\"\nmodel = \"m\"\napi_key_env = \"CANARY_KEY\"\n",
     );
     let mut command = crate::project::command(&project.folder, &["build", "--json", "-vv"]);
-    let ended = crate::project::Ended::of(command.env("CANARY_KEY", "canary-7731").output().unwrap());
+    let ended =
+        crate::project::Ended::of(command.env("CANARY_KEY", "canary-7731").output().unwrap());
     assert!(!format!("{}{}", ended.out, ended.err).contains("canary-7731"));
     let stored = project.stored("");
     let leaked = stored.iter().find(|path| {

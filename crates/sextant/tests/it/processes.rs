@@ -195,7 +195,8 @@ fn a_stranger_at_the_address_of_a_dead_server_is_not_asked() {
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
     stranger.set_nonblocking(true).unwrap();
     let address = stranger.local_addr().unwrap();
-    fs::write(project.data("server.json"), format!("{{\"pid\":1,\"addr\":\"{address}\"}}")).unwrap();
+    fs::write(project.data("server.json"), format!("{{\"pid\":1,\"addr\":\"{address}\"}}"))
+        .unwrap();
     fs::write(project.data("admin.key"), "secret").unwrap();
     project.still_answers();
     assert!(stranger.accept().is_err(), "somebody called at {address}");

@@ -21,7 +21,10 @@ const PAGES: &[(&str, &str)] = &[
         "knots.md",
         "# Knots\n\nA bowline holds without slipping under any load. A sheet bend joins two ropes.\n",
     ),
-    ("deep/lamps.md", "# Lamps\n\nRed lamps mark the port side of a channel and burn for a year.\n"),
+    (
+        "deep/lamps.md",
+        "# Lamps\n\nRed lamps mark the port side of a channel and burn for a year.\n",
+    ),
 ];
 
 const SCHEMA: &str = "version: 2
@@ -85,8 +88,7 @@ pub fn sextant(folder: &Path, arguments: &[&str]) -> Ended {
 /// The command in a folder, to be started; `SEXTANT_TEST_BINARY` names another binary to test.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let binary = std::env::var_os("SEXTANT_TEST_BINARY");
-    let mut command =
-        Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_sextant").into()));
+    let mut command = Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_sextant").into()));
     command.args(arguments).current_dir(folder).env("NO_COLOR", "1").stdin(Stdio::null());
     command.env_remove("SEXTANT_PROJECT").env_remove("SEXTANT_PROFILE");
     command
@@ -105,7 +107,10 @@ impl Project {
         fs::rename(home.path().join("pages"), folder.join("docs")).unwrap();
         assert!(!folder.join("train").exists(), "so little text trains nothing");
         let project = Self { folder, home };
-        project.write("sources/manual.toml", "type = \"files\"\npath = \"docs\"\ninclude = [\"**/*.md\"]\n");
+        project.write(
+            "sources/manual.toml",
+            "type = \"files\"\npath = \"docs\"\ninclude = [\"**/*.md\"]\n",
+        );
         project.write("models/schema.yml", SCHEMA);
         project.write("indexes/manual.toml", "from = \"sections\"\ntags = [\"search\"]\n");
         project.write(

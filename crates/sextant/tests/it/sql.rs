@@ -123,7 +123,8 @@ fn an_empty_query_is_refused() {
 #[test]
 fn a_query_gives_columns_and_rows() {
     let project = Project::built();
-    let result = project.json(&["data", "query", "select path, heading from sections order by 1, 2"]);
+    let result =
+        project.json(&["data", "query", "select path, heading from sections order by 1, 2"]);
     assert_eq!(result["rows"].as_array().unwrap().len(), 4, "{result}");
     assert_eq!(result["columns"].as_array().unwrap().len(), 2);
     assert_eq!(result["truncated"], false);

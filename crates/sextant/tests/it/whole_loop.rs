@@ -70,8 +70,7 @@ fn a_question_that_no_page_answers_is_not_answered() {
 #[test]
 fn every_answer_is_listed_once() {
     let project = Project::built();
-    let ids: Vec<_> =
-        (0..3).map(|_| project.json(&["ask", QUESTION])["id"].clone()).collect();
+    let ids: Vec<_> = (0..3).map(|_| project.json(&["ask", QUESTION])["id"].clone()).collect();
     let listed = project.json(&["answers", "--limit", "100"]);
     let rows = listed["answers"].as_array().unwrap();
     for id in ids {
@@ -190,7 +189,8 @@ fn a_change_and_its_undoing_make_the_first_versions_again() {
 fn two_builds_of_the_same_sources_make_the_same_versions() {
     let project = Project::built();
     let copy = project.outside().join("copy");
-    let copied = std::process::Command::new("cp").arg("-a").arg(&project.folder).arg(&copy).status();
+    let copied =
+        std::process::Command::new("cp").arg("-a").arg(&project.folder).arg(&copy).status();
     assert!(copied.unwrap().success());
     std::fs::remove_dir_all(copy.join(".sextant")).unwrap();
     assert_eq!(sextant(&copy, &["build"]).code, Some(0));
