@@ -241,6 +241,31 @@ fn a_blocking_caller_can_stop() {
 }
 
 #[test]
+fn whoever_takes_the_pieces_may_block() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let script = vec![
+        Act::Send(STREAM_HEAD.into()),
+        chunk("one "),
+        chunk("two"),
+        Act::Send("data: [DONE]\n\n".into()),
+    ];
+    let server = runtime.block_on(server(vec![script]));
+    let message = ChatMessage { role: "user".into(), content: "hello".into() };
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(8);
+    let mut pass_on = |delta: &str| sender.blocking_send(delta.to_owned()).unwrap();
+    let done = upstream(&server)
+        .complete_blocking(runtime.handle(), &[message], &Cancel::new(), &mut pass_on)
+        .unwrap();
+    drop(sender);
+    let mut heard = String::new();
+    while let Some(piece) = receiver.blocking_recv() {
+        heard.push_str(&piece);
+    }
+    assert_eq!((heard.as_str(), done.text.as_str()), ("one two", "one two"));
+}
+
+#[test]
 fn settings_are_checked() {
     let options = |base_url: &str| UpstreamOptions {
         base_url: base_url.into(),

@@ -21,13 +21,13 @@ impl TextFunctions for MarkdownFunctions {
         markdown::sections(text)
             .into_iter()
             .map(|section| TextSection {
-                ordinal: small(section.ordinal as usize),
+                ordinal: small(section.ordinal),
                 level: small(section.level as usize),
                 heading: section.heading,
                 breadcrumb: section.breadcrumb,
                 body: section.body,
-                byte_start: number(section.byte_start as usize),
-                byte_end: number(section.byte_end as usize),
+                byte_start: number(section.byte_start),
+                byte_end: number(section.byte_end),
             })
             .collect()
     }

@@ -144,8 +144,8 @@ fn a_changed_page_is_all_that_is_read_again() {
     let project = Project::built();
     project.append("docs/knots.md", "\n## Reef knot\n\nA reef knot ties two ends of one rope.\n");
     let report = project.json(&["build"]);
-    let source = report["assets"].as_array().unwrap().iter();
-    let summary = source.filter(|row| row["asset"] == "sources/manual").next().unwrap();
+    let mut assets = report["assets"].as_array().unwrap().iter();
+    let summary = assets.find(|row| row["asset"] == "sources/manual").unwrap();
     assert!(summary["summary"].as_str().unwrap().contains("1 changed"), "{summary}");
     let answer = project.json(&["ask", "What does a reef knot tie?"]);
     assert_eq!(answer["citations"][0]["heading"], "Reef knot", "{answer}");
