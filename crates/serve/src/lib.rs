@@ -8,6 +8,7 @@
 
 mod admission;
 mod error;
+mod reply;
 mod sse;
 mod upstream;
 

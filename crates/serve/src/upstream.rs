@@ -9,7 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sextant_core::Cancel;
 
-use crate::{ServeError, sse::Events};
+use crate::{
+    ServeError,
+    reply::{Reply, Usage},
+    sse::Events,
+};
 
 /// Largest reply.
 const REPLY_BYTES_MAX: usize = 8 << 20;
@@ -112,34 +116,6 @@ pub struct UpstreamCompletion {
 pub struct Upstream {
     client: Client,
     options: UpstreamOptions,
-}
-
-#[derive(Deserialize)]
-struct Reply {
-    #[serde(default)]
-    model: String,
-    #[serde(default)]
-    choices: Vec<Choice>,
-    usage: Option<Usage>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Option<Words>,
-    delta: Option<Words>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Words {
-    content: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: Option<u32>,
-    completion_tokens: Option<u32>,
 }
 
 impl Upstream {

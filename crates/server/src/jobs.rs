@@ -103,12 +103,29 @@ pub(crate) fn stream_op(
         let _ = events.sender.blocking_send(line(&last));
         drop(slot);
     });
+    stop_at_the_end(shared, &cancel, &work);
     let guard = CancelOnDrop::new(&cancel);
     if !stops_with_reader {
         guard.release();
         return Body::from_stream(Pieces::new(shared, receiver, work, None, last_line));
     }
     Body::from_stream(Pieces::new(shared, receiver, work, Some(guard), last_line))
+}
+
+/// A server that ends does not wait for a build of hours: it asks it to stop, and the next build
+/// goes on from there.
+fn stop_at_the_end(shared: &Arc<Shared>, cancel: &Cancel, work: &tokio::task::JoinHandle<()>) {
+    let (phase, cancel, work) = (shared.phase.clone(), cancel.clone(), work.abort_handle());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = until_ending(phase) => cancel.cancel(),
+            () = async {
+                while !work.is_finished() {
+                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                }
+            } => {}
+        }
+    });
 }
 
 fn line(value: &impl serde::Serialize) -> Bytes {

@@ -131,6 +131,9 @@ impl Remote {
             let chunk = tokio::select! {
                 chunk = stream.next() => chunk,
                 () = raised(cancel) => {
+                    anstream::eprintln!(
+                        "the server goes on with what it began; `sextant status` shows the result"
+                    );
                     return Err(Trouble::new("SXT-8002", ExitKind::Failure, "cancelled"));
                 }
             };
