@@ -115,10 +115,13 @@ pub(crate) fn stream_op(
 /// A server that ends does not wait for a build of hours: it asks it to stop, and the next build
 /// goes on from there.
 fn stop_at_the_end(shared: &Arc<Shared>, cancel: &Cancel, work: &tokio::task::JoinHandle<()>) {
-    let (phase, cancel, work) = (shared.phase.clone(), cancel.clone(), work.abort_handle());
+    let (phase, work) = (shared.phase.clone(), work.abort_handle());
+    // Raised also when the runtime ends before this task gets its turn; no harm once work is done.
+    let guard = CancelOnDrop::new(cancel);
     tokio::spawn(async move {
+        let _guard = guard;
         tokio::select! {
-            () = until_ending(phase) => cancel.cancel(),
+            () = until_ending(phase) => {}
             () = async {
                 while !work.is_finished() {
                     tokio::time::sleep(std::time::Duration::from_millis(500)).await;

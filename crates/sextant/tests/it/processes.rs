@@ -247,3 +247,19 @@ fn a_path_that_there_is_not_is_404() {
     let server = Server::start(&project);
     assert!(server.get("/nosuch", &server.1).starts_with("HTTP/1.1 404"));
 }
+
+#[test]
+fn a_server_that_stops_stops_the_build_that_was_sent_to_it() {
+    let project = Project::built();
+    let server = Server::start(&project);
+    let mut build = busy(&project);
+    project.refuses(&["build"], 5, "SXT-2021");
+    let begun = Instant::now();
+    // Whoever sent it no longer looks at it.
+    build.kill().unwrap();
+    build.wait().unwrap();
+    assert_eq!(server.stop("TERM").code, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    fs::remove_file(project.folder.join("models/slow.sql")).unwrap();
+    project.still_answers();
+}
