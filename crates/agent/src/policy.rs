@@ -33,7 +33,7 @@ pub fn resolve_retrieval(metrics: &Value) -> Result<Resolution, AgentError> {
     let p = metrics.get("retrieval.hybrid_vs_bm25.p_value").and_then(Value::as_f64);
     let chance = p.map(|p| format!(" (p = {p:.3})")).unwrap_or_default();
     let (mode, word) = if hybrid > bm25 && p.is_some_and(|p| p > CHANCE_MAX) {
-        (Mode::Hybrid, "hybrid is ahead of bm25, perhaps by chance")
+        (Mode::Bm25, "hybrid is ahead of bm25, but perhaps by chance")
     } else if hybrid > bm25 {
         (Mode::Hybrid, "hybrid is better than bm25")
     } else if hybrid < bm25 {
@@ -84,7 +84,8 @@ mod tests {
             "retrieval.hybrid_vs_bm25.p_value": 0.916,
         });
         let unsure = resolve_retrieval(&unsure).unwrap();
-        assert!(unsure.reason.starts_with("hybrid is ahead of bm25, perhaps by chance: "));
+        assert_eq!(unsure.mode, Mode::Bm25);
+        assert!(unsure.reason.starts_with("hybrid is ahead of bm25, but perhaps by chance: "));
         let missing = resolve_retrieval(&serde_json::json!({"retrieval.bm25.ndcg@10": 0.5}));
         assert!(missing.is_err_and(|error| error.to_string().contains("retrieval.hybrid.ndcg@10")));
     }

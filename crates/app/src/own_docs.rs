@@ -172,15 +172,15 @@ fn drafts_of(
         let Ok(text) = fs::read_to_string(file) else { continue };
         let path = file.strip_prefix(docs).unwrap_or(file).to_string_lossy().into_owned();
         let sections = markdown::sections(&text);
-        let mut headings = sections.iter().map(|section| section.heading.as_str());
-        let title = headings.find(|heading| !heading.is_empty()).unwrap_or_default();
         let mut seen = BTreeSet::new();
         let fitting = sections
             .iter()
             .filter(|section| worth(section) && seen.insert(section.heading.clone()));
         for (turn, section) in fitting.take(DRAFTS_MAX).enumerate() {
-            let question = if title == section.heading {
-                title.to_owned()
+            // The first heading of the breadcrumb is the page's title.
+            let title = section.breadcrumb.split(" > ").next().unwrap_or_default();
+            let question = if title.is_empty() || title == section.heading {
+                section.heading.clone()
             } else {
                 format!("{title}: {}", section.heading)
             };

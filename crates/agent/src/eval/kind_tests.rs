@@ -96,8 +96,9 @@ fn a_report_is_bound_to_what_it_judged_and_decides_the_mode() {
     let text = "index='manual'\nprompt='p'\neval='e'\n";
     let agent = build(&store, dir.path(), &AgentKind, "agents/a.toml", text, &inputs);
     let config = ServingConfig::from_bytes(&store.blob(&agent.version).unwrap()).unwrap();
-    assert_eq!(config.retrieval.mode, Mode::Hybrid);
-    assert!(config.retrieval.reason.starts_with("hybrid is better"), "{}", config.retrieval.reason);
+    // One question proves nothing, however well hybrid does on it.
+    assert_eq!(config.retrieval.mode, Mode::Bm25);
+    assert!(config.retrieval.reason.contains("by chance"), "{}", config.retrieval.reason);
     assert_eq!(config.prompt, prompt.version);
     let stored = crate::Prompt::from_bytes(&store.blob(&prompt.version).unwrap()).unwrap();
     assert_eq!(stored.template, "{{ passages }}");
