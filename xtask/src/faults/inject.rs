@@ -54,7 +54,9 @@ pub fn run(binary: &Path, until: Instant) -> Result<String> {
         }
     }
     if figures.hits == 0 {
-        return Ok("skipped: strace cannot trace here".to_owned());
+        let late = Instant::now() >= until;
+        let why = if late { "no time was left" } else { "strace cannot trace here" };
+        return Ok(format!("skipped: {why}"));
     }
     Ok(format!(
         "{} calls failed, {} operations refused, {} went on and were whole, none acknowledged in vain",
