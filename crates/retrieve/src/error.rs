@@ -90,15 +90,15 @@ pub enum RetrieveError {
         /// The embedder that the index was built with.
         index: Digest,
     },
-    /// The snapshot was written by a later version of this program.
-    #[error("{} has index format {found}, but this program reads up to {supported}", path.display())]
-    NewerFormat {
+    /// The snapshot was written by another version of this program.
+    #[error("{} has index format {found}, but this program reads {supported}", path.display())]
+    OtherFormat {
         /// The snapshot.
         path: PathBuf,
-        /// Its format.
-        found: u64,
-        /// The newest format known here.
-        supported: u64,
+        /// Its format, or its analyzers.
+        found: String,
+        /// What is read here.
+        supported: String,
     },
     /// There is no such snapshot.
     #[error("there is no index snapshot at {}", path.display())]
@@ -166,7 +166,7 @@ impl Explain for RetrieveError {
             Self::CountMismatch { .. } => &COUNT_MISMATCH,
             Self::NoVectors { .. } => &NO_VECTORS,
             Self::NoEmbedder { .. } => &NO_EMBEDDER,
-            Self::NewerFormat { .. } => &NEWER_FORMAT,
+            Self::OtherFormat { .. } => &OTHER_FORMAT,
             Self::NoSnapshot { .. } => &NO_SNAPSHOT,
             Self::TooLarge { .. } => &TOO_LARGE,
             Self::Cancelled => &CANCELLED,
@@ -223,8 +223,8 @@ codes! {
         "The index was built without an embedder, so it searches by text alone. Use the mode bm25, or set `embedder` in the index's file and build.";
     NO_EMBEDDER 5010 Conflict "the query has no embedder"
         "A search by vector or hybrid turns the query into a vector with the embedder of the index, and none was offered. Use the release that pins both, or the mode bm25.";
-    NEWER_FORMAT 5011 Conflict "the index snapshot was written by a newer version"
-        "This program does not know the format of the snapshot. Use the version that wrote it, or build the index again with this one.";
+    OTHER_FORMAT 5011 Conflict "the index snapshot was written by another version"
+        "This program does not read the format of the snapshot: the version that wrote it laid it out, or cut its words, in another way. Use that version, or build the index again with this one: an index is derived data.";
     NO_SNAPSHOT 5012 NotFound "there is no such index snapshot"
         "The folder of the snapshot does not exist, although something points at it. An index is derived data: build it again.";
     TOO_LARGE 5013 Usage "larger than retrieval allows"

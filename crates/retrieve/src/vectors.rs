@@ -113,8 +113,8 @@ impl VectorFile {
         }
         let version = u32_at(head, 8);
         if version != VERSION {
-            let (found, supported) = (u64::from(version), u64::from(VERSION));
-            return Err(RetrieveError::NewerFormat { path: path.to_owned(), found, supported });
+            let (found, supported) = (version.to_string(), VERSION.to_string());
+            return Err(RetrieveError::OtherFormat { path: path.to_owned(), found, supported });
         }
         let dim = u32_at(head, 12) as usize;
         let count = (u64::from(u32_at(head, 20)) << 32) | u64::from(u32_at(head, 16));

@@ -120,15 +120,23 @@ impl Record {
         let bytes = fs::read(&path).map_err(RetrieveError::io("read", &path))?;
         let sealed: Sealed =
             serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
-        if sealed.format > FORMAT {
-            let (found, supported) = (sealed.format, FORMAT);
-            return Err(RetrieveError::NewerFormat { path: folder.to_owned(), found, supported });
+        let other = |found: String, supported: String| {
+            Err(RetrieveError::OtherFormat { path: folder.to_owned(), found, supported })
+        };
+        if sealed.format != FORMAT {
+            return other(sealed.format.to_string(), FORMAT.to_string());
         }
         let body = canonical_json(&sealed.record).map_err(|error| corrupt(error.to_string()))?;
         if Digest::of(body) != sealed.digest {
             return Err(corrupt("its digest does not match".into()));
         }
-        serde_json::from_value(sealed.record).map_err(|error| corrupt(error.to_string()))
+        let record: Self =
+            serde_json::from_value(sealed.record).map_err(|error| corrupt(error.to_string()))?;
+        let analyzers = &record.manifest.params.analyzers;
+        if analyzers != tokens::ANALYZERS {
+            return other(analyzers.clone(), tokens::ANALYZERS.to_owned());
+        }
+        Ok(record)
     }
 
     /// Writes the record, whole or not at all.

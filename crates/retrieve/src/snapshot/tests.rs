@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use sextant_core::{Digest, ExitKind, Failure};
 use tempfile::TempDir;
 
-use super::{BuildOutcome, BuildWatch, Snapshot, Snapshots, verify};
+use super::{BuildOutcome, BuildWatch, Snapshot, Snapshots, record::Record, verify};
 use crate::{
     ChunkRow, EmbedText, Mode, Query, SnapshotCache, TextEmbedder, chunk_digest,
     memory::HashEmbedder,
@@ -416,4 +416,16 @@ fn the_cache_opens_a_snapshot_once() {
     let two = cache.get(&built.path).unwrap();
     assert!(std::sync::Arc::ptr_eq(&one, &two));
     assert!(cache.get(&bench.folder.path().join("none")).is_err());
+}
+
+#[test]
+fn an_index_whose_words_were_cut_in_another_way_is_old_and_not_damaged() {
+    let bench = Bench::new();
+    let built = bench.build(BODIES, None);
+    let mut record = Record::read(&built.path).unwrap();
+    record.manifest.params.analyzers = "an-earlier-one".to_owned();
+    record.write(&built.path).unwrap();
+    let error = Snapshot::open(&built.path).err().unwrap();
+    assert!(error.to_string().contains("an-earlier-one"), "{error}");
+    assert_eq!(kind_of(&error.into()), ExitKind::Conflict);
 }
