@@ -25,21 +25,27 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Opens a sealed segment; makes its side file when a crash lost it.
+    /// Opens a sealed segment; makes its side file again when it is lost or damaged, for it is
+    /// derived from the segment.
     pub(super) fn open(path: &Path, base: u64) -> Result<Self, LineageError> {
         let side = path.with_extension("idx");
-        if !side.exists() {
-            let scan = scan(path, base)?;
-            if let Some(at) = scan.torn_at {
-                return Err(damaged(path, at));
-            }
-            write_index(&side, scan.entries)?;
+        if let Ok(sealed) = Self::open_with(path, base, &side) {
+            return Ok(sealed);
         }
-        let index = fs::File::open(&side).map_err(LineageError::io("open", &side))?;
-        let bytes = index.metadata().map_err(LineageError::io("read", &side))?.len();
+        let scan = scan(path, base)?;
+        if let Some(at) = scan.torn_at {
+            return Err(damaged(path, at));
+        }
+        write_index(&side, scan.entries)?;
+        Self::open_with(path, base, &side)
+    }
+
+    fn open_with(path: &Path, base: u64, side: &Path) -> Result<Self, LineageError> {
+        let index = fs::File::open(side).map_err(LineageError::io("open", side))?;
+        let bytes = index.metadata().map_err(LineageError::io("read", side))?.len();
         let records = bytes.saturating_sub(16) / ENTRY_BYTES as u64;
         let mut head = [0_u8; 16];
-        index.read_exact_at(&mut head, 0).map_err(LineageError::io("read", &side))?;
+        index.read_exact_at(&mut head, 0).map_err(LineageError::io("read", side))?;
         let whole = &head[..8] == INDEX_MAGIC
             && head[8..] == records.to_le_bytes()
             && bytes == 16 + records * ENTRY_BYTES as u64;

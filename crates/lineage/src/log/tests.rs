@@ -113,6 +113,7 @@ fn sealed_segments_are_searched_and_their_index_is_remade() {
         .collect();
     assert!(indexes.len() >= 2);
     fs::remove_file(&indexes[0]).unwrap();
+    fs::write(&indexes[1], "no index").unwrap();
     let log = Log::open(folder.path()).unwrap();
     for number in 0..20 {
         assert_eq!(log.get(&key(number)).unwrap().unwrap().len(), big.len());
