@@ -4,7 +4,7 @@
 use std::{ops::Range, sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
-use sextant_core::{Digest, Failure, limits};
+use sextant_core::{Cancel, Digest, Failure, limits};
 
 use crate::{
     AgentError, Extraction, ExtractiveReader, Generator, Message, Mode, Passage, PassageSearch,
@@ -94,11 +94,12 @@ impl Assistant {
     /// draft's text, except that marks which point at nothing are only taken out of the draft.
     ///
     /// # Errors
-    /// When the question is empty or too long, search fails, or the generator fails.
+    /// When the question is empty or too long, search fails, or the generator fails or is cancelled.
     pub fn answer(
         &self,
         question: &str,
         history: &[Message],
+        cancel: &Cancel,
         on_delta: &mut dyn FnMut(&str),
     ) -> Result<AnswerDraft, Failure> {
         let question = question.trim();
@@ -123,7 +124,9 @@ impl Assistant {
         let began = Instant::now();
         let mut draft = match self.config.reader {
             ReaderKind::Extractive => self.extract(question, earlier, &passages)?,
-            ReaderKind::Generator => self.generate(question, history, &passages, on_delta)?,
+            ReaderKind::Generator => {
+                self.generate(question, history, &passages, cancel, on_delta)?
+            }
         };
         if self.config.reader == ReaderKind::Extractive {
             deliver(&draft.text, on_delta);
@@ -167,6 +170,7 @@ impl Assistant {
         question: &str,
         history: &[Message],
         passages: &[Passage],
+        cancel: &Cancel,
         on_delta: &mut dyn FnMut(&str),
     ) -> Result<AnswerDraft, Failure> {
         let Some(generator) = &self.generator else {
@@ -181,7 +185,7 @@ impl Assistant {
             return Ok(draft);
         }
         let messages = self.prompt.messages(question, passages, history)?;
-        let completion = generator.complete(&messages, on_delta)?;
+        let completion = generator.complete(&messages, cancel, on_delta)?;
         let mut draft = self.draft(passages, completion.model);
         draft.prompt_tokens = completion.prompt_tokens;
         draft.completion_tokens = completion.completion_tokens;

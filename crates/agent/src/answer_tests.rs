@@ -22,8 +22,12 @@ impl Generator for Says {
     fn complete(
         &self,
         messages: &[Message],
+        cancel: &Cancel,
         on_delta: &mut dyn FnMut(&str),
     ) -> Result<Completion, Failure> {
+        if cancel.is_cancelled() {
+            return Err(AgentError::NoGenerator("nobody reads on".into()).into());
+        }
         assert!(messages[0].content.contains("<passage-"), "{}", messages[0].content);
         on_delta(self.0);
         Ok(Completion { text: self.0.into(), model: "really-this".into(), ..Completion::default() })
@@ -63,7 +67,9 @@ fn assistant(generator: Option<&'static str>) -> (Assistant, Arc<Fixed>) {
 
 fn ask(assistant: &Assistant, question: &str) -> (AnswerDraft, String) {
     let mut streamed = String::new();
-    let draft = assistant.answer(question, &[], &mut |delta| streamed.push_str(delta)).unwrap();
+    let draft = assistant
+        .answer(question, &[], &Cancel::new(), &mut |delta| streamed.push_str(delta))
+        .unwrap();
     (draft, streamed)
 }
 
@@ -95,7 +101,7 @@ fn it_abstains_in_plain_words() {
 fn a_follow_up_searches_with_the_question_before() {
     let (assistant, search) = assistant(None);
     let before = Message { role: Role::User, content: "Where is the admin key?".into() };
-    assistant.answer("And what is its mode?", &[before], &mut |_| {}).unwrap();
+    assistant.answer("And what is its mode?", &[before], &Cancel::new(), &mut |_| {}).unwrap();
     assert_eq!(*search.1.lock().unwrap(), ["And what is its mode? Where is the admin key?"]);
 }
 
@@ -119,7 +125,7 @@ fn questions_have_limits() {
     let (assistant, _) = assistant(None);
     let long = "a".repeat(limits::QUESTION_BYTES_MAX + 1);
     for (question, code) in [("  \n", 6009), (long.as_str(), 6008)] {
-        let failure = assistant.answer(question, &[], &mut |_| {}).unwrap_err();
+        let failure = assistant.answer(question, &[], &Cancel::new(), &mut |_| {}).unwrap_err();
         assert_eq!(failure.code().number, code);
     }
 }
@@ -134,4 +140,13 @@ fn the_mark_stands_outside_of_code_and_tables() {
     ] {
         assert_eq!(mark_after(quote, 1), mark, "{quote}");
     }
+}
+
+#[test]
+fn a_reader_who_leaves_is_known_to_the_generator() {
+    let (assistant, _) = assistant(Some("Port 7700 [1]."));
+    let gone = Cancel::new();
+    gone.cancel();
+    let failure = assistant.answer("Which port?", &[], &gone, &mut |_| {}).unwrap_err();
+    assert!(failure.to_string().contains("nobody reads on"), "{failure}");
 }

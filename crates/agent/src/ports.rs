@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sextant_core::{Digest, Failure};
+use sextant_core::{Cancel, Digest, Failure};
 
 /// How passages are found.
 #[derive(
@@ -143,13 +143,14 @@ pub struct Completion {
 /// A model that writes text.
 pub trait Generator: Send + Sync {
     /// Writes the next turn. `on_delta` gets the text piece by piece, in order; the pieces joined
-    /// equal the completion's text.
+    /// equal the completion's text. Stops soon after `cancel` is raised.
     ///
     /// # Errors
-    /// When the model cannot be reached, refuses, or breaks off.
+    /// When the model cannot be reached, refuses, breaks off, or is cancelled.
     fn complete(
         &self,
         messages: &[Message],
+        cancel: &Cancel,
         on_delta: &mut dyn FnMut(&str),
     ) -> Result<Completion, Failure>;
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use sextant_agent::{AnswerRecord, Message, Role, Transcript};
-use sextant_core::{ActivityId, Digest, Failure};
+use sextant_core::{ActivityId, Cancel, Digest, Failure};
 use sextant_lineage::LogRecord;
 
 use crate::{App, AppError};
@@ -28,7 +28,12 @@ pub struct ChatAsk {
 }
 
 impl App {
-    pub(crate) fn ask(&self, question: &str, release: Option<&str>) -> Result<Value, Failure> {
+    pub(crate) fn ask(
+        &self,
+        question: &str,
+        release: Option<&str>,
+        cancel: &Cancel,
+    ) -> Result<Value, Failure> {
         let (release_name, digest) = self.pin(release)?;
         let ask = ChatAsk {
             answer: ActivityId::new(),
@@ -38,15 +43,21 @@ impl App {
             history: Vec::new(),
             streamed: false,
         };
-        self.chat(&ask, &mut |_| {})
+        self.chat(&ask, cancel, &mut |_| {})
     }
 
     /// Answers one question. The last piece of text is handed over only after the answer is
     /// durable.
     ///
     /// # Errors
-    /// When the release cannot be opened, answering fails, or the record cannot be made durable.
-    pub fn chat(&self, ask: &ChatAsk, on_delta: &mut dyn FnMut(&str)) -> Result<Value, Failure> {
+    /// When the release cannot be opened, answering fails or is cancelled, or the record cannot be
+    /// made durable.
+    pub fn chat(
+        &self,
+        ask: &ChatAsk,
+        cancel: &Cancel,
+        on_delta: &mut dyn FnMut(&str),
+    ) -> Result<Value, Failure> {
         let begun = Instant::now();
         let release: Digest =
             ask.release.parse().map_err(|_| AppError::not_found("release", &ask.release, ""))?;
@@ -57,8 +68,9 @@ impl App {
             .map(|(role, text)| Message { role: role_of(role), content: text.clone() })
             .collect();
         let mut held = HoldLast { waiting: None, on_delta };
-        let draft =
-            serving.assistant.answer(&ask.question, &history, &mut |piece| held.take(piece))?;
+        let draft = serving
+            .assistant
+            .answer(&ask.question, &history, cancel, &mut |piece| held.take(piece))?;
         let at = self.store.now();
         let question = ask.question.trim();
         let record = AnswerRecord::of(&draft, release, question, at, ask.streamed).encode();

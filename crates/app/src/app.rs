@@ -153,7 +153,7 @@ impl App {
             }
             Op::Status {} => self.status(),
             Op::Versions { asset } => self.versions(&asset),
-            Op::Ask { question, release } => self.ask(&question, release.as_deref()),
+            Op::Ask { question, release } => self.ask(&question, release.as_deref(), cancel),
             Op::Answers { limit } => self.answer_list(limit),
             Op::Answer { id } => self.answer_show(&id),
             Op::Why { id } => self.why(&id),
@@ -181,7 +181,7 @@ impl App {
             Op::DatasetShow { id, split, limit } => self.dataset(&id, split.as_deref(), limit),
             Op::Search { query, index, k, mode } => self.search(&query, index.as_deref(), k, &mode),
             Op::EvalShow { name } => self.evaluation(name.as_deref()),
-            Op::Replay { id } => self.replay(&id),
+            Op::Replay { id } => self.replay(&id, cancel),
             Op::Doctor {} => Ok(self.doctor()),
             Op::Fsck { repair } => self.fsck(repair),
             Op::Holes {} => self.holes(),

@@ -69,6 +69,7 @@ impl App {
             }
             Err(failure) => return Err(failure),
         }
+        self.serving(&digest)?;
         release::promote(&self.store, &digest, Promote::default())?;
         Ok(Some(json!({
             "name": spec.name, "digest": digest, "promoted": true, "gate": "passed",
@@ -178,6 +179,7 @@ impl App {
 
     pub(crate) fn release_promote(&self, id: &str, force: Option<&str>) -> Result<Value, Failure> {
         let digest = self.release_digest(id)?;
+        self.serving(&digest)?;
         release::promote(&self.store, &digest, Promote { force, ..Promote::default() })?;
         Ok(shown_times(json!(release::show(&self.store, &digest)?)))
     }
@@ -197,7 +199,8 @@ impl App {
 
     pub(crate) fn rollback(&self, name: Option<&str>) -> Result<Value, Failure> {
         let (name, _) = self.pin(name)?;
-        let switch = release::rollback(&self.store, &name, None)?;
+        let switch =
+            release::rollback(&self.store, &name, |target| self.serving(target).map(drop))?;
         Ok(
             json!({ "name": switch.name, "from": switch.from, "to": switch.to, "at": switch.at.to_string() }),
         )

@@ -3,13 +3,13 @@
 
 use serde_json::{Value, json};
 use sextant_agent::Message;
-use sextant_core::Failure;
+use sextant_core::{Cancel, Failure};
 
 use crate::{App, AppError};
 
 impl App {
     /// Answers a recorded question again without recording it.
-    pub(crate) fn replay(&self, id: &str) -> Result<Value, Failure> {
+    pub(crate) fn replay(&self, id: &str, cancel: &Cancel) -> Result<Value, Failure> {
         let answer = self.find_answer(id)?;
         let Some(before) = answer.words else {
             let message = "the words of this answer were erased: it cannot be asked again";
@@ -19,7 +19,7 @@ impl App {
         let question = before["question"].as_str().unwrap_or_default();
         let history: Vec<Message> =
             serde_json::from_value(before["history"].clone()).unwrap_or_default();
-        let draft = serving.assistant.answer(question, &history, &mut |_| {})?;
+        let draft = serving.assistant.answer(question, &history, cancel, &mut |_| {})?;
         let after = json!({
             "question": question,
             "answer": draft.text,

@@ -3,7 +3,8 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use sextant_agent::{Assistant, PassageSearch, Prompt, ServingConfig};
@@ -15,9 +16,40 @@ use crate::{App, AppError, plug};
 /// Releases that stay open; old ones live on for the requests that hold them.
 const OPEN_MAX: usize = 8;
 
-/// The open releases.
+/// The open releases. Opening one keeps no request of another waiting.
 #[derive(Default)]
-pub struct ServingCache(Mutex<HashMap<Digest, Arc<Serving>>>);
+pub struct ServingCache(Mutex<HashMap<Digest, Slot>>);
+
+/// A release that is open or being opened, and when it was last asked for.
+struct Slot {
+    serving: Arc<Mutex<Option<Arc<Serving>>>>,
+    used: Instant,
+}
+
+impl ServingCache {
+    /// The place of this release. Where all places are taken, the one longest unused goes.
+    fn slot(&self, release: &Digest) -> Arc<Mutex<Option<Arc<Serving>>>> {
+        let mut slots = locked(&self.0);
+        let used = Instant::now();
+        if let Some(slot) = slots.get_mut(release) {
+            slot.used = used;
+            return slot.serving.clone();
+        }
+        if slots.len() >= OPEN_MAX
+            && let Some(oldest) = slots.iter().min_by_key(|(_, slot)| slot.used)
+        {
+            let oldest = *oldest.0;
+            slots.remove(&oldest);
+        }
+        let serving = Arc::default();
+        slots.insert(*release, Slot { serving: Arc::clone(&serving), used });
+        serving
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// One open release.
 pub struct Serving {
@@ -86,15 +118,13 @@ impl App {
 
     /// The open release with this digest.
     pub(crate) fn serving(&self, release: &Digest) -> Result<Arc<Serving>, Failure> {
-        let mut open = self.serving.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = open.get(release) {
-            return Ok(found.clone());
+        let slot = self.serving.slot(release);
+        let mut open = locked(&slot);
+        if let Some(serving) = &*open {
+            return Ok(serving.clone());
         }
         let serving = Arc::new(self.open_release(release)?);
-        if open.len() >= OPEN_MAX {
-            open.clear();
-        }
-        open.insert(*release, serving.clone());
+        *open = Some(serving.clone());
         Ok(serving)
     }
 

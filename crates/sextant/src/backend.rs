@@ -24,7 +24,7 @@ impl Backend for AppBackend {
         &self,
         request: ChatRequest,
         on_delta: &mut dyn FnMut(&str),
-        _cancel: &Cancel,
+        cancel: &Cancel,
     ) -> Result<Value, Failure> {
         let question = request.question().to_owned();
         let history = request.turns.len().saturating_sub(1);
@@ -41,7 +41,7 @@ impl Backend for AppBackend {
                 .map(|turn| (turn.role, turn.text))
                 .collect(),
         };
-        self.0.chat(&ask, on_delta)
+        self.0.chat(&ask, cancel, on_delta)
     }
 
     fn releases(&self) -> Vec<String> {

@@ -43,6 +43,7 @@ impl Generator for Endpoint {
     fn complete(
         &self,
         messages: &[Message],
+        cancel: &Cancel,
         on_delta: &mut dyn FnMut(&str),
     ) -> Result<Completion, Failure> {
         let messages: Vec<ChatMessage> = messages
@@ -58,7 +59,7 @@ impl Generator for Endpoint {
             })
             .collect();
         let handle = self.runtime.handle();
-        let done = self.upstream.complete_blocking(handle, &messages, &Cancel::new(), on_delta)?;
+        let done = self.upstream.complete_blocking(handle, &messages, cancel, on_delta)?;
         Ok(Completion {
             text: done.text,
             model: done.model,

@@ -1,7 +1,7 @@
 //! Is an answer remembered before it is given, and what is refused?
 
 use sextant_app::Op;
-use sextant_core::{ExitKind, limits};
+use sextant_core::{Cancel, ExitKind, limits};
 
 use crate::{ON_BRAKES, ON_DOORS, World, kind};
 
@@ -35,7 +35,7 @@ fn the_record_is_durable_before_the_last_piece_is_handed_over() {
     let mut recorded = Vec::new();
     let answer = world
         .app
-        .chat(&ask, &mut |piece| {
+        .chat(&ask, &Cancel::new(), &mut |piece| {
             pieces.push(piece.to_owned());
             recorded.push(world.run(Op::Answer { id: ask.answer.to_string() }).is_ok());
         })
@@ -117,7 +117,7 @@ fn replay_of_a_turn_knows_the_conversation_before_it() {
         ("user".into(), "What about the front brake pads of the tram?".into()),
         ("assistant".into(), "They wear.".into()),
     ];
-    let said = world.app.chat(&ask, &mut |_| {}).unwrap();
+    let said = world.app.chat(&ask, &Cancel::new(), &mut |_| {}).unwrap();
     assert!(said["answer"].as_str().unwrap().contains("900 hours"), "{said}");
     let replay = world.run(Op::Replay { id: ask.answer.to_string() }).unwrap();
     assert_eq!(replay["same"], true, "{replay}");

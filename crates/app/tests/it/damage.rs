@@ -6,7 +6,7 @@ use std::{
 };
 
 use sextant_app::{App, Op, OpenProject};
-use sextant_core::{Digest, ExitKind};
+use sextant_core::{Cancel, Digest, ExitKind};
 
 use crate::{ON_BRAKES, World, kind};
 
@@ -91,10 +91,10 @@ fn changed_rows_of_a_table_are_found() {
 fn words_that_are_not_those_of_the_record_are_found() {
     let world = World::built();
     let mut ask = world.chat_ask(ON_BRAKES);
-    world.app.chat(&ask, &mut |_| {}).unwrap();
+    world.app.chat(&ask, &Cancel::new(), &mut |_| {}).unwrap();
     // The same id again with other words: the second record hides the first.
     ask.question = crate::ON_DOORS.to_owned();
-    world.app.chat(&ask, &mut |_| {}).unwrap();
+    world.app.chat(&ask, &Cancel::new(), &mut |_| {}).unwrap();
     expect_problem(&world, "twice");
     expect_problem(&world, "not those of its record");
 }

@@ -1,6 +1,6 @@
 //! Which release does a request mean?
 
-use sextant_core::ExitKind;
+use sextant_core::{Cancel, ExitKind};
 
 use crate::{World, kind};
 
@@ -66,7 +66,7 @@ fn a_request_keeps_the_release_it_was_pinned_to() {
     let world = World::built();
     let ask = world.chat_ask(crate::ON_BRAKES);
     let new = world.change(1200);
-    let answer = world.app.chat(&ask, &mut |_| {}).unwrap();
+    let answer = world.app.chat(&ask, &Cancel::new(), &mut |_| {}).unwrap();
     assert_eq!(answer["release"], ask.release.as_str());
     assert_ne!(answer["release"], new.as_str());
     assert!(answer["answer"].as_str().unwrap().contains("900 hours"), "{answer}");

@@ -74,11 +74,16 @@ pub fn promote(store: &Store, digest: &Digest, how: Promote<'_>) -> Result<Switc
     switch(store, &reader, &manifest.name, *digest, action, reason, how)
 }
 
-/// Makes the release live that was live before the present one.
+/// Makes the release live that was live before the present one. `opens` sees it first: where it
+/// fails, the pointer stays.
 ///
 /// # Errors
-/// When there is no earlier one, or the pointer moved in between.
-pub fn rollback(store: &Store, name: &str, actor: Option<&str>) -> Result<Switch, Failure> {
+/// When there is no earlier one, it does not open, or the pointer moved in between.
+pub fn rollback(
+    store: &Store,
+    name: &str,
+    opens: impl FnOnce(&Digest) -> Result<(), Failure>,
+) -> Result<Switch, Failure> {
     crate::migrate(store)?;
     let reader = store.read()?;
     let stack = stack(&reader, name)?;
@@ -89,8 +94,8 @@ pub fn rollback(store: &Store, name: &str, actor: Option<&str>) -> Result<Switch
     let Some(target) = earlier.copied() else {
         return Err(ReleaseError::NoEarlier { release: name.to_owned() }.into());
     };
-    let how = Promote { actor, ..Promote::default() };
-    switch(store, &reader, name, target, "rollback", "", how)
+    opens(&target)?;
+    switch(store, &reader, name, target, "rollback", "", Promote::default())
 }
 
 fn switch(

@@ -192,17 +192,21 @@ fn rolling_back_walks_further_back_each_time() {
         made.push(release(&world));
     }
     let back = |expected: Digest| {
-        let switch = rollback(store, "bot", None).unwrap();
+        let before = resolve(store, "bot@live").unwrap();
+        let broken = |target: &Digest| resolve(store, &format!("no-{target}")).map(drop);
+        assert!(rollback(store, "bot", broken).is_err());
+        assert_eq!(resolve(store, "bot@live").unwrap(), before);
+        let switch = rollback(store, "bot", |_| Ok(())).unwrap();
         assert_eq!(switch.to, expected);
         assert_eq!(resolve(store, "bot@live").unwrap(), expected);
     };
     back(made[1]);
     back(made[0]);
-    assert_eq!(code(rollback(store, "bot", None)), "SXT-2038");
+    assert_eq!(code(rollback(store, "bot", |_| Ok(()))), "SXT-2038");
     promote(store, &made[2], Promote::default()).unwrap();
     promote(store, &made[2], Promote::default()).unwrap();
     back(made[0]);
-    assert_eq!(code(rollback(store, "nobody", None)), "SXT-2037");
+    assert_eq!(code(rollback(store, "nobody", |_| Ok(()))), "SXT-2037");
 }
 
 #[test]
