@@ -56,14 +56,25 @@ impl Embedder {
     }
 
     /// One vector of length 1 per text, in the order given. A text's vector does not depend on the
-    /// other texts beyond rounding (1e-5). Texts longer than the model's limit are cut.
+    /// other texts beyond rounding (1e-5). A text longer than the model's limit is read in windows,
+    /// and its vector is their mean by length, so that no part of it goes unread.
     ///
     /// # Errors
     /// When the tokenizer or the tensor library refuses.
     pub fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, ModelsError> {
-        let ids =
-            texts.iter().map(|text| self.texts.encode(text)).collect::<Result<Vec<_>, _>>()?;
-        embed_ids(&self.encoder, &ids)
+        let windows =
+            texts.iter().map(|text| self.texts.windows(text)).collect::<Result<Vec<_>, _>>()?;
+        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
+        let ids: Vec<Vec<u32>> = windows.into_iter().flatten().collect();
+        let vectors = embed_ids(&self.encoder, &ids)?;
+        let (mut ids, mut vectors) = (ids.iter(), vectors.into_iter());
+        Ok(counts
+            .into_iter()
+            .map(|count| {
+                let parts = ids.by_ref().map(Vec::len).zip(vectors.by_ref()).take(count);
+                mean_by_length(parts)
+            })
+            .collect())
     }
 
     /// Number of values in a vector.
@@ -75,6 +86,23 @@ impl Embedder {
     pub fn spec(&self) -> &EncoderConfig {
         &self.config
     }
+}
+
+/// The mean of the windows of one text, each as heavy as it is long, brought to length 1.
+fn mean_by_length(mut windows: impl Iterator<Item = (usize, Vec<f32>)>) -> Vec<f32> {
+    let Some((tokens, mut mean)) = windows.next() else { return Vec::new() };
+    let mut alone = true;
+    for (more, vector) in windows {
+        if std::mem::take(&mut alone) {
+            mean.iter_mut().for_each(|v| *v *= tokens as f32);
+        }
+        mean.iter_mut().zip(vector).for_each(|(v, w)| *v += w * more as f32);
+    }
+    if !alone {
+        let length = mean.iter().map(|v| v * v).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        mean.iter_mut().for_each(|v| *v /= length);
+    }
+    mean
 }
 
 /// Every tensor of the configuration is there with its shape, and no other.

@@ -35,3 +35,5 @@ pub const PAIRS_MAX: usize = 2_000_000;
 pub const VALIDATION_PAIRS_MAX: usize = 512;
 /// Bytes of a text that can count per token of the model's limit; the rest is not read.
 pub const BYTES_PER_TOKEN_MAX: usize = 64;
+/// Most windows of a long text that are embedded; what comes after them is not read.
+pub const WINDOWS_MAX: usize = 64;

@@ -52,7 +52,7 @@ impl Default for TrainSpec {
             max_tokens: 64,
             steps: 300,
             batch: 48,
-            learning_rate: 1e-3,
+            learning_rate: 1e-4,
             warmup: 30,
             weight_decay: 0.01,
             temperature: 0.05,

@@ -15,7 +15,7 @@ use tokenizers::{
     },
 };
 
-use crate::{BYTES_PER_TOKEN_MAX, ModelsError};
+use crate::{BYTES_PER_TOKEN_MAX, ModelsError, WINDOWS_MAX};
 
 /// Fills nothing here (texts lie end to end), but every reader of the file expects it.
 const PAD: &str = "[PAD]";
@@ -140,16 +140,29 @@ impl TextEncoder {
         most.map_or(0, |id| id as usize + 1)
     }
 
-    /// The ids of a text: at least one, at most the model's limit.
+    /// The ids of a text's first window: at least one, at most the model's limit.
     pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, ModelsError> {
-        let end = text.floor_char_boundary(text.len().min(self.max_tokens * BYTES_PER_TOKEN_MAX));
-        let encoding = self.tokenizer.encode_fast(&text[..end], false).map_err(fail)?;
-        let mut ids = encoding.get_ids().to_vec();
+        let mut ids = self.ids(text, 1)?;
         ids.truncate(self.max_tokens);
-        if ids.is_empty() {
-            ids.push(self.unknown);
-        }
         Ok(ids)
+    }
+
+    /// The ids of a text in windows of the model's limit, of like length: at least one window, none
+    /// empty.
+    pub(crate) fn windows(&self, text: &str) -> Result<Vec<Vec<u32>>, ModelsError> {
+        let mut ids = self.ids(text, WINDOWS_MAX)?;
+        ids.truncate(self.max_tokens * WINDOWS_MAX);
+        let length = ids.len().div_ceil(ids.len().div_ceil(self.max_tokens));
+        Ok(ids.chunks(length).map(<[u32]>::to_vec).collect())
+    }
+
+    /// The ids of as much of a text as so many windows can hold; at least one.
+    fn ids(&self, text: &str, windows: usize) -> Result<Vec<u32>, ModelsError> {
+        let most = self.max_tokens * windows * BYTES_PER_TOKEN_MAX;
+        let end = text.floor_char_boundary(text.len().min(most));
+        let encoding = self.tokenizer.encode_fast(&text[..end], false).map_err(fail)?;
+        let ids = encoding.get_ids();
+        Ok(if ids.is_empty() { vec![self.unknown] } else { ids.to_vec() })
     }
 }
 
@@ -185,6 +198,18 @@ mod tests {
         assert_eq!(encoder.encode("☃☃").unwrap().last(), Some(&1));
         assert_eq!(encoder.encode(&"release ".repeat(100_000)).unwrap().len(), 4);
         assert!(encoder.vocab_size() <= 200);
+    }
+
+    #[test]
+    fn a_long_text_is_read_in_windows_of_like_length() {
+        let json = train_tokenizer(CORPUS.iter().copied(), 200, 4).unwrap();
+        let encoder = TextEncoder::from_bytes(&json, 4).unwrap();
+        let lengths =
+            |text: &str| encoder.windows(text).unwrap().iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(lengths(""), [1]);
+        assert_eq!(lengths(&"release ".repeat(4)), [4]);
+        assert_eq!(lengths(&"release ".repeat(6)), [3, 3]);
+        assert_eq!(lengths(&"release ".repeat(100_000)), [4; crate::WINDOWS_MAX]);
     }
 
     #[test]

@@ -165,6 +165,11 @@ fn a_text_has_one_vector_whatever_it_is_embedded_with() {
         assert!(vector.iter().zip(alone).all(|(a, b)| (a - b).abs() < 1e-5), "{text}");
     }
     assert!(embedder.embed(&[]).unwrap().is_empty());
+    // What stands behind the model's limit counts too.
+    let long = texts[0].repeat(9);
+    let longer = format!("{long} {}", texts[1].repeat(3));
+    let both = embedder.embed(&[&long, &longer]).unwrap();
+    assert!(both[0].iter().zip(&both[1]).any(|(a, b)| (a - b).abs() > 1e-3));
 }
 
 #[test]
