@@ -18,7 +18,7 @@ use crate::{
     guard::{self, Gate},
     keys::Role,
     limits,
-    pages::{ask, assets, docs, home, login, releases, runs, statics, version},
+    pages::{ask, assets, docs, home, login, releases, runs, statics, tables, version},
     state::Shared,
 };
 
@@ -121,6 +121,8 @@ fn table() -> Vec<Route> {
         page(GET, "/assets", Read, "the graph of assets", assets::graph),
         page(GET, "/assets/{*id}", Read, "one asset and its versions", assets::asset),
         page(GET, "/v/{*id}", Read, "one version or answer: its chain both ways", version::version),
+        page(GET, "/tables", Read, "the tables", tables::list),
+        page(GET, "/tables/{*name}", Read, "one table: columns, rows, versions", tables::table),
         page(GET, "/runs", Read, "training runs", runs::list),
         page(GET, "/runs/{id}", Read, "one run and its curves", runs::run),
         page(GET, "/releases", Read, "releases and what is in each", releases::list),

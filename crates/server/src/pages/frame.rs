@@ -27,6 +27,7 @@ use crate::{
 pub(crate) enum Nav {
     Home,
     Assets,
+    Tables,
     Runs,
     Releases,
     Ask,
@@ -38,6 +39,7 @@ pub(crate) enum Nav {
 const NAV: &[(Nav, &str, &str, &str)] = &[
     (Nav::Home, "/", "Home", "h"),
     (Nav::Assets, "/assets", "Assets", "a"),
+    (Nav::Tables, "/tables", "Tables", "t"),
     (Nav::Runs, "/runs", "Runs", "r"),
     (Nav::Releases, "/releases", "Releases", "l"),
     (Nav::Ask, "/ask", "Ask", "q"),

@@ -46,6 +46,7 @@ pub(crate) fn nav(word: &str) -> Markup {
             "<circle cx='3.5' cy='8' r='1.7'/><circle cx='12.5' cy='3.7' r='1.7'/>\
              <circle cx='12.5' cy='12.3' r='1.7'/><path d='m5 7.2 6-2.8M5 8.8l6 2.8'/>"
         }
+        "Tables" => "<path d='M2.5 3.5h11v9h-11Z M2.5 6.5h11 M6.5 6.5v6'/>",
         "Runs" => "<path d='M2.5 2.5v11h11'/><path d='M5 5c1 4.5 3 5.5 8 5.8'/>",
         "Releases" => {
             "<path d='M8 2 13.5 4.8v6.4L8 14l-5.5-2.8V4.8Z'/><path d='M2.7 5 8 7.7 13.3 5M8 7.7V14'/>"

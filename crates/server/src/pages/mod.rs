@@ -12,6 +12,7 @@ pub(crate) mod login;
 pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod statics;
+pub(crate) mod tables;
 mod tree;
 mod ui;
 pub(crate) mod version;

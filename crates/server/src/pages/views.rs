@@ -206,3 +206,69 @@ pub(crate) struct Best {
     pub step: Value,
     pub checkpoint: String,
 }
+
+/// `data_tables`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Tables {
+    pub tables: Vec<Table>,
+}
+
+/// One table at its newest version.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Table {
+    pub name: String,
+    pub asset: String,
+    pub version: String,
+    pub delta_version: u64,
+    pub rows: u64,
+    pub columns: Vec<Value>,
+    pub built_at: When,
+}
+
+/// `data_history`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TableHistory {
+    pub versions: Vec<TableVersion>,
+}
+
+/// One version of a table.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct TableVersion {
+    pub delta_version: u64,
+    pub version: String,
+    pub at: When,
+    pub action: String,
+    pub rows: u64,
+    pub tags: Vec<String>,
+    pub removed_at: When,
+}
+
+/// `data_show`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Preview {
+    pub delta_version: u64,
+    pub total: u64,
+    pub columns: Vec<Value>,
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// `data_gc`: who keeps what.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Holding {
+    pub held: Vec<Held>,
+}
+
+/// A version of a table and who keeps it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Held {
+    pub asset: String,
+    pub delta_version: u64,
+    pub by: Vec<String>,
+}

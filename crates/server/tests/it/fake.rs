@@ -290,6 +290,22 @@ impl Backend for Fake {
                 json!({ "chunk": text("chunk"), "path": "guide/releases.md", "heading": "Rolling back",
                 "body": "Releases are pointers.\n\nWhen something is wrong, run `sextant rollback`: the pointer moves back in one transaction. Nothing is rebuilt.\n\nRequests in progress stay with the release they began with." })
             }
+            "data_tables" if self.empty => json!({ "tables": [] }),
+            "data_tables" => {
+                json!({ "tables": [ { "name": "sections", "asset": "models/sections", "version": digest("v2"), "delta_version": 1, "rows": 2,
+                "columns": [ { "name": "heading", "type": "text" } ], "built_at": "2026-11-23T11:40:00Z" } ] })
+            }
+            "data_history" => json!({ "asset": text("table"), "versions": [
+                { "delta_version": 1, "version": digest("v2"), "at": "2026-11-23T11:40:00Z", "action": "build", "rows": 2, "tags": ["before-launch"] },
+                { "delta_version": 0, "version": digest("v1"), "at": "2026-11-22T11:40:00Z", "action": "build", "rows": 1, "tags": [], "removed_at": "2026-11-23T11:50:00Z" } ] }),
+            "data_show" if text("table").ends_with("@0") => return missing(),
+            "data_show" => {
+                json!({ "asset": "models/sections", "delta_version": 1, "version": digest("v2"), "total": 2,
+                "columns": [ { "name": "heading", "type": "text" } ], "rows": [[if self.hostile { NASTY } else { "Rolling back" }], [null]], "truncated": false })
+            }
+            "data_gc" => {
+                json!({ "dry_run": true, "held": [ { "asset": "models/sections", "delta_version": 1, "version": digest("v2"), "by": ["newest", "release assistant"] } ] })
+            }
             "build" => self.build(events),
             "rollback" => json!({ "name": "assistant", "from": digest("r2"), "to": digest("r1") }),
             "release_promote" if text("digest") == digest("r3") => {
