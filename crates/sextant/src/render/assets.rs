@@ -119,37 +119,6 @@ pub fn versions(result: &Value) -> String {
     table(&["version", "built", "recipe", "inputs"], &rows)
 }
 
-pub fn tables(result: &Value) -> String {
-    let rows: Vec<Vec<String>> = items(result, "tables")
-        .iter()
-        .map(|entry| {
-            vec![
-                plain(&entry["name"]),
-                plain(&entry["rows"]),
-                plain(&entry["delta_version"]),
-                plain(&entry["asset"]),
-                cut(&columns(&entry["columns"]), 80),
-            ]
-        })
-        .collect();
-    if rows.is_empty() {
-        return "no tables yet: `sextant build`\n".to_owned();
-    }
-    table(&["table", "rows", "version", "asset", "columns"], &rows)
-}
-
-fn columns(value: &Value) -> String {
-    let Some(list) = value.as_array() else { return plain(value) };
-    let names: Vec<String> = list
-        .iter()
-        .map(|column| match &column["name"] {
-            Value::Null => plain(column),
-            name => format!("{} {}", plain(name), plain(&column["type"])),
-        })
-        .collect();
-    names.join(", ")
-}
-
 pub fn rows(result: &Value) -> String {
     let columns: Vec<String> = items(result, "columns")
         .iter()
