@@ -232,7 +232,8 @@ pub enum DataCommand {
         /// The table's name
         table: String,
         /// A number, a tag, a digest or a time
-        version: String,
+        #[arg(value_name = "VERSION")]
+        to: String,
     },
     /// Put the rows of a query in the place of those that a predicate holds for
     Replace {

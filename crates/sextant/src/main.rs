@@ -114,7 +114,7 @@ fn operation(command: Command) -> Option<Op> {
             DataCommand::Query { sql, limit } => Op::DataQuery { sql, limit },
             DataCommand::History { table, limit } => Op::DataHistory { table, limit },
             DataCommand::Show { table, limit } => Op::DataShow { table, limit },
-            DataCommand::Restore { table, version } => Op::DataRestore { table, version },
+            DataCommand::Restore { table, to } => Op::DataRestore { table, version: to },
             DataCommand::Replace { table, predicate, sql } => {
                 Op::DataReplace { table, predicate, sql }
             }

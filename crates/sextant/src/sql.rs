@@ -235,28 +235,32 @@ impl Highlighter for Words {}
 impl Validator for Words {}
 impl Helper for Words {}
 
-/// Cuts text into statements at each `;` that is outside of quotes and comments.
+/// Cuts text into statements at each `;` that is outside of quotes and comments. What is only
+/// comment is no statement.
 fn statements(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut statement = String::new();
-    let mut quote: Option<char> = None;
+    let mut says_something = false;
+    let mut inside: Option<char> = None;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
-        match (quote, c) {
-            (Some('\n'), '\n') => quote = None,
-            (Some(open), _) if open == c => quote = None,
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '-') if rest.peek() == Some(&'-') => quote = Some('\n'),
+        match (inside, c) {
+            // A comment ends with its line, a quote with the same quote.
+            (Some(end), _) if end == c => inside = None,
+            (None, '\'' | '"') => inside = Some(c),
+            (None, '-') if rest.peek() == Some(&'-') => inside = Some('\n'),
             (None, ';') => {
-                found.push(std::mem::take(&mut statement));
+                let ended = std::mem::take(&mut statement);
+                found.extend(says_something.then_some(ended));
+                says_something = false;
                 continue;
             }
             _ => {}
         }
+        says_something |= inside != Some('\n') && !c.is_whitespace();
         statement.push(c);
     }
-    found.push(statement);
-    found.retain(|statement| !statement.trim().is_empty());
+    found.extend(says_something.then_some(statement));
     found
 }
 
@@ -271,7 +275,7 @@ mod tests {
             ("select 1; select 2;", 2),
             ("select ';'; select \";\"", 2),
             ("select 1 -- one; not two\n; select 2", 2),
-            (" ;; ", 0),
+            (" ;; -- the end; really", 0),
         ] {
             assert_eq!(statements(text).len(), count, "{text}");
         }

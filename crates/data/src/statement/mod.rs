@@ -91,6 +91,12 @@ impl DataEngine {
                 let files = options.files.clone();
                 self.select(statement, options.limit, files, cancel).map(SqlOutcome::Rows)
             }
+            ast::Statement::Update(update) if update.from.is_some() => {
+                Err(DataError::TableRefused {
+                    message: "UPDATE … FROM: not run here".to_owned(),
+                    fix: "use MERGE INTO … USING (SELECT …), which says how rows meet".to_owned(),
+                })
+            }
             ast::Statement::Insert(_)
             | ast::Statement::Update(_)
             | ast::Statement::Delete(_)

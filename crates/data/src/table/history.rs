@@ -130,7 +130,12 @@ impl DataEngine {
             name: format!("{time} of {asset}"),
             known: "versions by number (3), tag, digest, or time (2026-11-23T10:00:00Z)".to_owned(),
         })?;
-        let at = Timestamp::from_micros(nanos.div_euclid(1000));
+        // Times are shown in milliseconds: what was made within that one was there.
+        let micros = nanos.div_euclid(1000);
+        let at = Timestamp::from_micros(match micros.rem_euclid(1000) {
+            0 => micros.saturating_add(999),
+            _ => micros,
+        });
         let versions = catalog::table_versions(&reader, &asset)?;
         let found = versions.into_iter().rev().find(|row| row.built_at <= at);
         found.map(|row| row.meta).ok_or_else(|| no_version(&asset, time))

@@ -149,7 +149,8 @@ impl DataEngine {
         let reader = self.store().read()?;
         let tags = all(&reader)?;
         if !tags.iter().any(|row| row.name == name) {
-            let known: Vec<_> = tags.into_iter().map(|row| row.name).collect();
+            let mut known: Vec<_> = tags.into_iter().map(|row| row.name).collect();
+            known.dedup();
             return Err(DataError::NotFound {
                 what: "tag or branch",
                 name: name.to_owned(),
