@@ -107,8 +107,27 @@ fn only_operations_that_change_something_write() {
         .collect();
     assert_eq!(
         writing,
-        ["build", "rollback", "release_create", "release_gate", "release_promote", "fsck"]
+        [
+            "build",
+            "rollback",
+            "release_create",
+            "release_gate",
+            "release_promote",
+            "sql",
+            "data_restore",
+            "data_replace",
+            "data_compact",
+            "data_zorder",
+            "data_tag",
+            "data_untag",
+            "fsck"
+        ]
     );
+    assert!(Op::DataGc { dry_run: false, older_than_s: 1 }.writes());
+    assert!(matches!(Op::of_sql("select 1", 1), Op::DataQuery { .. }));
+    for sql in ["insert into t values (1)", "select * from 'x.csv'", "nonsense"] {
+        assert!(Op::of_sql(sql, 1).writes(), "{sql}");
+    }
     assert!(!Op::Fsck { repair: false }.writes());
 }
 

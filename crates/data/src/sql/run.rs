@@ -36,7 +36,12 @@ pub(super) fn build(
         .map_err(|source| DataError::Write { path: compiled.clone(), source })?;
     let mut inputs = Vec::new();
     let mut derived = BTreeSet::new();
-    for table in &asset.parsed.tables {
+    for (table, row) in asset.own_tables()? {
+        act.used(row.version);
+        derived.insert(row.version);
+        inputs.push(open(asset, table, &row.meta.to_value())?);
+    }
+    for table in asset.parsed.tables.iter().filter(|table| !table.is_own()) {
         let input = context.input(&table.asset)?;
         derived.insert(input.version);
         inputs.push(open(asset, table, &input.meta)?);

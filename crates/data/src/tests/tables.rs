@@ -445,3 +445,25 @@ fn files_of_the_project_are_read_in_place_and_no_others() {
     let batch = reader.artifact(&from).unwrap().unwrap();
     assert_eq!((batch.kind.as_str(), &batch.meta["uri"]), ("source_batch", &json!("in/a.csv")));
 }
+
+#[test]
+fn a_model_reads_a_table_of_ones_own_and_is_made_again_when_it_changes() {
+    let bench = Bench::new(&[
+        ("docs/a.md", "# Alpha\nOne.\n"),
+        ("models/cheap.sql", "select item from {{ source('tables', 'orders') }} where price < 3"),
+    ]);
+    let (code, message) = super::failure(&bench.build(), "models/cheap");
+    assert!(code.ends_with("3010") && message.contains("CREATE TABLE orders"), "{code} {message}");
+    bench.sql(ORDERS);
+    bench.good();
+    assert_eq!(bench.meta("models/cheap").rows, 2);
+    assert_eq!(super::of(&bench.good(), "models/cheap").outcome.as_str(), "unchanged");
+    bench.sql("delete from orders where id = 1");
+    bench.good();
+    assert_eq!(bench.meta("models/cheap").rows, 1);
+    let reader = bench.store.read().unwrap();
+    let version = bench.version("models/cheap").version;
+    let table = bench.engine.history("orders", 1).unwrap().1[0].version;
+    let from = reader.edges_from(&version.to_string()).unwrap();
+    assert!(from.iter().any(|edge| edge.to == table.to_string()), "{from:?}");
+}
