@@ -176,6 +176,17 @@ impl App {
             Op::DataQuery { sql, limit } => {
                 Ok(json!(self.engine.query(&sql, limit as usize, cancel)?))
             }
+            op @ (Op::Sql { .. }
+            | Op::DataHistory { .. }
+            | Op::DataShow { .. }
+            | Op::DataRestore { .. }
+            | Op::DataReplace { .. }
+            | Op::DataCompact { .. }
+            | Op::DataZorder { .. }
+            | Op::DataTag { .. }
+            | Op::DataTags {}
+            | Op::DataUntag { .. }
+            | Op::DataGc { .. }) => self.table_op(op, cancel),
             Op::Passage { chunk } => self.passage(&chunk),
             Op::CheckFailures { asset } => self.check_failures(&asset),
             Op::DatasetShow { id, split, limit } => self.dataset(&id, split.as_deref(), limit),
@@ -234,6 +245,10 @@ impl App {
         let reader = self.store.read()?;
         let rows = reader.query("SELECT version, asset FROM project_versions ORDER BY at", &[])?;
         for row in rows {
+            names.insert(row.digest(0)?, row.text(1)?.to_owned());
+        }
+        let sql = "SELECT version, asset FROM data_table_versions WHERE asset LIKE 'tables/%'";
+        for row in reader.query(sql, &[])? {
             names.insert(row.digest(0)?, row.text(1)?.to_owned());
         }
         for row in reader.query("SELECT digest, name FROM project_releases", &[])? {

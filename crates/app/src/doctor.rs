@@ -185,6 +185,7 @@ impl App {
         for (asset, row) in &state.latest {
             self.check_asset(asset, row, &mut report);
         }
+        self.check_tables(&mut report)?;
         self.check_releases(&mut report)?;
         self.check_models(&mut report)?;
         self.check_answers(&mut report)?;
@@ -219,6 +220,22 @@ impl App {
             }
             _ => {}
         }
+    }
+
+    /// The files of the tables that statements made.
+    fn check_tables(&self, report: &mut sextant_lineage::FsckReport) -> Result<(), Failure> {
+        for table in self.engine.tables()?.iter().filter(|table| table.asset.starts_with("tables/"))
+        {
+            let meta = self.engine.table_version(&table.version)?;
+            match self.engine.verify(&meta) {
+                Ok(true) => {}
+                Ok(false) => {
+                    report.problem("table", format!("{} does not hold its rows", table.asset));
+                }
+                Err(error) => report.problem("table", format!("{}: {error}", table.asset)),
+            }
+        }
+        Ok(())
     }
 
     /// What a rollback may lead to must still be there: the index of every release.

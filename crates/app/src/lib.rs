@@ -19,6 +19,7 @@ mod queries;
 mod releases;
 mod replay;
 mod serving;
+mod tables;
 mod template;
 mod watch;
 mod why;

@@ -122,6 +122,89 @@ pub enum Op {
         #[serde(default = "default_limit")]
         limit: u32,
     },
+    /// Runs one statement of SQL: a query, or a change to a table of the user's own. It may read
+    /// files below the project's folder in place.
+    Sql {
+        /// The statement.
+        sql: String,
+        /// How many rows of a query at most.
+        #[serde(default = "default_limit")]
+        limit: u32,
+    },
+    /// The recorded versions of a table, newest first.
+    DataHistory {
+        /// The table's name or asset.
+        table: String,
+        /// How many at most.
+        #[serde(default = "default_limit")]
+        limit: u32,
+    },
+    /// Some rows of one version of a table.
+    DataShow {
+        /// `NAME`, or `NAME@VERSION` with a number, a tag, a digest or a time.
+        table: String,
+        /// How many rows at most.
+        #[serde(default = "default_limit")]
+        limit: u32,
+    },
+    /// Makes a table hold what it held at an older version.
+    DataRestore {
+        /// The table's name or asset.
+        table: String,
+        /// A number, a tag, a digest or a time.
+        version: String,
+    },
+    /// Puts the rows of a query in the place of those that a predicate holds for.
+    DataReplace {
+        /// The table's name or asset.
+        table: String,
+        /// Which rows go; the new ones must fulfil it too.
+        predicate: String,
+        /// The query that gives the new rows.
+        sql: String,
+    },
+    /// Packs the small files of a table together.
+    DataCompact {
+        /// The table's name or asset.
+        table: String,
+        /// Megabytes per file; what the table says when absent.
+        #[serde(default)]
+        file_megabytes: Option<u64>,
+    },
+    /// Writes the rows of a table in an order that lets reads by these columns skip files.
+    DataZorder {
+        /// The table's name or asset.
+        table: String,
+        /// The columns.
+        columns: Vec<String>,
+    },
+    /// Names the present versions of tables; a branch may be moved, a tag may not.
+    DataTag {
+        /// The tag's name.
+        name: String,
+        /// `NAME` or `NAME@VERSION`; all tables when empty.
+        #[serde(default)]
+        tables: Vec<String>,
+        /// Whether it is a branch.
+        #[serde(default)]
+        branch: bool,
+    },
+    /// Every tag and branch with the versions it names.
+    DataTags {},
+    /// Takes a tag or a branch away.
+    DataUntag {
+        /// Its name.
+        name: String,
+    },
+    /// Removes the data files of versions that nobody holds.
+    DataGc {
+        /// Only say what would be removed, and who holds the rest.
+        #[serde(default)]
+        dry_run: bool,
+        /// Versions that were the newest until later than this ago stay.
+        #[serde(default = "default_age_s")]
+        older_than_s: u64,
+    },
     /// The rows that failed the newest checks of a table.
     CheckFailures {
         /// The checks' asset id, such as `checks/sections`.
@@ -202,12 +285,25 @@ impl Op {
                 | Self::ReleaseGate { .. }
                 | Self::ReleasePromote { .. }
                 | Self::Fsck { repair: true }
+                | Self::Sql { .. }
+                | Self::DataRestore { .. }
+                | Self::DataReplace { .. }
+                | Self::DataCompact { .. }
+                | Self::DataZorder { .. }
+                | Self::DataTag { .. }
+                | Self::DataUntag { .. }
+                | Self::DataGc { dry_run: false, .. }
         )
     }
 }
 
 fn default_limit() -> u32 {
     100
+}
+
+/// A week.
+fn default_age_s() -> u64 {
+    7 * 24 * 60 * 60
 }
 
 fn default_k() -> u32 {
@@ -219,6 +315,16 @@ fn default_mode() -> String {
 }
 
 impl Op {
+    /// The operation that runs this statement: one that only reads where that is enough.
+    pub fn of_sql(sql: &str, limit: u32) -> Self {
+        let sql = sql.to_owned();
+        if sextant_data::only_reads_tables(&sql) {
+            Self::DataQuery { sql, limit }
+        } else {
+            Self::Sql { sql, limit }
+        }
+    }
+
     /// Reads an operation from its JSON form.
     ///
     /// # Errors

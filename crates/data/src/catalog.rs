@@ -1,11 +1,17 @@
 //! Which rows of our own does the data layer keep in the catalog? What it read from files, which
 //! Delta version holds which table version, and which report holds which failing rows.
 
-use serde_json::Value;
-use sextant_core::Digest;
-use sextant_lineage::{Act, Cell, Reader, Row};
+use std::collections::HashMap;
 
-use crate::{error::Result, table::TableMeta};
+use serde_json::Value;
+use sextant_core::{Digest, Timestamp};
+use sextant_lineage::{Act, Cell, Reader, Row};
+use sextant_project::AssetId;
+
+use crate::{
+    error::{DataError, Result},
+    table::TableMeta,
+};
 
 /// The steps that make our tables, in order.
 pub(crate) const MIGRATIONS: &[&str] = &[
@@ -24,6 +30,24 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     "CREATE TABLE data_check_reports (
         asset TEXT NOT NULL, at INTEGER NOT NULL, report TEXT NOT NULL, table_version TEXT NOT NULL,
         passed INTEGER NOT NULL, PRIMARY KEY (asset, at, report)) WITHOUT ROWID",
+];
+
+/// The steps that make the tables about tables that are changed in place, in order.
+pub(crate) const TABLE_MIGRATIONS: &[&str] = &[
+    "CREATE TABLE data_tables_commits (
+        asset TEXT NOT NULL, delta_version INTEGER NOT NULL, action TEXT NOT NULL,
+        detail TEXT NOT NULL, activity TEXT NOT NULL,
+        PRIMARY KEY (asset, delta_version)) WITHOUT ROWID",
+    "CREATE TABLE data_tables_files (
+        asset TEXT NOT NULL, path TEXT NOT NULL, bytes INTEGER NOT NULL, digest TEXT NOT NULL,
+        PRIMARY KEY (asset, path)) WITHOUT ROWID",
+    "CREATE TABLE data_tables_removed (
+        asset TEXT NOT NULL, delta_version INTEGER NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY (asset, delta_version)) WITHOUT ROWID",
+    "CREATE TABLE data_tables_tags (
+        name TEXT NOT NULL, asset TEXT NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
+        delta_version INTEGER NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY (name, asset)) WITHOUT ROWID",
 ];
 
 /// What we knew of a file when we last read it.
@@ -139,6 +163,154 @@ pub(crate) fn table_version(reader: &Reader, version: &Digest) -> Result<Option<
         &[version.into()],
     )?;
     rows.first().map(latest).transpose()
+}
+
+/// The newest recorded Delta version of a table, also when its name was dropped.
+pub(crate) fn newest_table(reader: &Reader, asset: &AssetId) -> Result<Option<LatestTable>> {
+    let rows = reader.query(
+        "SELECT version, meta, built_at FROM data_table_versions WHERE asset = ?1
+         ORDER BY delta_version DESC LIMIT 1",
+        &[asset.as_str().into()],
+    )?;
+    rows.first().map(latest).transpose()
+}
+
+/// What this Delta version of a table holds.
+pub(crate) fn table_at(
+    reader: &Reader,
+    asset: &AssetId,
+    delta: u64,
+) -> Result<Option<LatestTable>> {
+    let rows = reader.query(
+        "SELECT version, meta, built_at FROM data_table_versions
+         WHERE asset = ?1 AND delta_version = ?2",
+        &[asset.as_str().into(), delta.cast_signed().into()],
+    )?;
+    rows.first().map(latest).transpose()
+}
+
+/// Every recorded Delta version of a table, oldest first.
+pub(crate) fn table_versions(reader: &Reader, asset: &AssetId) -> Result<Vec<LatestTable>> {
+    let rows = reader.query(
+        "SELECT version, meta, built_at FROM data_table_versions WHERE asset = ?1
+         ORDER BY delta_version",
+        &[asset.as_str().into()],
+    )?;
+    rows.iter().map(latest).collect()
+}
+
+/// Records what a commit did.
+pub(crate) fn put_commit(act: &mut Act, asset: &AssetId, delta: u64, action: &str, detail: &Value) {
+    let activity = act.id();
+    act.execute(
+        "INSERT INTO data_tables_commits (asset, delta_version, action, detail, activity)
+         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+        vec![
+            asset.as_str().into(),
+            delta.cast_signed().into(),
+            action.into(),
+            detail.into(),
+            activity.into(),
+        ],
+    );
+}
+
+/// What was recorded of one commit.
+#[derive(Debug, Clone)]
+pub(crate) struct CommitRow {
+    pub(crate) action: String,
+    pub(crate) detail: Value,
+    pub(crate) activity: String,
+}
+
+/// What was recorded of a table's commits, by Delta version.
+pub(crate) fn commits(reader: &Reader, asset: &AssetId) -> Result<HashMap<u64, CommitRow>> {
+    let rows = reader.query(
+        "SELECT delta_version, action, detail, activity FROM data_tables_commits WHERE asset = ?1",
+        &[asset.as_str().into()],
+    )?;
+    let commit = |row: &Row| -> Result<(u64, CommitRow)> {
+        let action = row.text(1)?.to_owned();
+        let activity = row.text(3)?.to_owned();
+        Ok((row.int(0)?.cast_unsigned(), CommitRow { action, detail: row.json(2)?, activity }))
+    };
+    rows.iter().map(commit).collect()
+}
+
+/// The Delta versions of a table whose files were removed, and when.
+pub(crate) fn removed(reader: &Reader, asset: &AssetId) -> Result<HashMap<u64, Timestamp>> {
+    let rows = reader.query(
+        "SELECT delta_version, at FROM data_tables_removed WHERE asset = ?1",
+        &[asset.as_str().into()],
+    )?;
+    rows.iter().map(|row| Ok((row.int(0)?.cast_unsigned(), row.time(1)?))).collect()
+}
+
+/// Notes that the files of this Delta version are removed.
+pub(crate) fn put_removed(act: &mut Act, asset: &AssetId, delta: u64) {
+    let at = act.started_at();
+    act.execute(
+        "INSERT INTO data_tables_removed (asset, delta_version, at) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO NOTHING",
+        vec![asset.as_str().into(), delta.cast_signed().into(), at.into()],
+    );
+}
+
+/// Every table that ever had a version, with its name in SQL.
+pub(crate) fn all_tables(reader: &Reader) -> Result<Vec<(AssetId, String)>> {
+    let rows = reader.query(
+        "SELECT asset, json_extract(meta, '$.table'), max(delta_version)
+         FROM data_table_versions GROUP BY asset ORDER BY asset",
+        &[],
+    )?;
+    let table = |row: &Row| -> Result<(AssetId, String)> {
+        let asset = row.text(0)?.parse().map_err(DataError::engine)?;
+        Ok((asset, row.text(1)?.to_owned()))
+    };
+    rows.iter().map(table).collect()
+}
+
+/// The commit that carries this note: its Delta version and what was recorded of it.
+pub(crate) fn commit_of(
+    reader: &Reader,
+    asset: &AssetId,
+    id: &str,
+) -> Result<Option<(u64, Value)>> {
+    let rows = reader.query(
+        "SELECT delta_version, detail FROM data_tables_commits
+         WHERE asset = ?1 AND json_extract(detail, '$.id') = ?2
+         ORDER BY delta_version DESC LIMIT 1",
+        &[asset.as_str().into(), id.into()],
+    )?;
+    rows.first().map(|row| Ok((row.int(0)?.cast_unsigned(), row.json(1)?))).transpose()
+}
+
+/// Records the data files that a commit added.
+pub(crate) fn put_table_files(act: &mut Act, asset: &AssetId, files: &[(String, u64, Digest)]) {
+    for (path, bytes, digest) in files {
+        act.execute(
+            "INSERT INTO data_tables_files (asset, path, bytes, digest) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO NOTHING",
+            vec![asset.as_str().into(), path.into(), bytes.cast_signed().into(), digest.into()],
+        );
+    }
+}
+
+/// The data files of a table that is changed in place: size and digest by path.
+pub(crate) fn table_files(
+    reader: &Reader,
+    asset: &AssetId,
+) -> Result<HashMap<String, (u64, Digest)>> {
+    let sql = "SELECT path, bytes, digest FROM data_tables_files WHERE asset = ?1";
+    let rows = reader.query(sql, &[asset.as_str().into()])?;
+    let file =
+        |row: &Row| Ok((row.text(0)?.to_owned(), (row.int(1)?.cast_unsigned(), row.digest(2)?)));
+    rows.iter().map(file).collect()
+}
+
+/// Takes a table's name away; its versions stay.
+pub(crate) fn drop_table(act: &mut Act, asset: &AssetId) {
+    act.execute("DELETE FROM data_tables WHERE asset = ?1", vec![asset.as_str().into()]);
 }
 
 /// Whether this Delta version was recorded by an act that committed.

@@ -3,6 +3,13 @@
 //!
 //! The rows are hashed in arrow's row format. Ids of tables may change when that format does, which
 //! costs one rebuild; data is never lost by it.
+//!
+//! A table that is changed in place is not read whole for each change. Its content is chained: the
+//! digest of the content before and of what the commit did, which is the digest of every data file
+//! it added, the names of those it took away, and the columns when they changed. So a change costs
+//! what it writes, the same history gives the same content, and each file can be checked alone. A
+//! commit that only arranges the rows anew (compaction, z-order) leaves the content as it is, and
+//! a restore gives the content of the version that it restores.
 
 use std::sync::Arc;
 
@@ -14,10 +21,38 @@ use datafusion::arrow::{
     row::{RowConverter, SortField},
 };
 use serde::{Deserialize, Serialize};
-use sextant_core::{Digest, DigestHasher};
+use sextant_core::{Digest, DigestHasher, canonical_json};
 
 /// Changes when the digest of the same rows would.
 const CONTENT_FORMAT: &str = "sextant-table-1";
+
+/// Changes when the digest of the same commit would.
+const CHAIN_FORMAT: &str = "sextant-table-chain-1";
+
+/// What one commit did to a table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Step {
+    /// The data files it added: path, size in bytes and digest.
+    pub(crate) added: Vec<(String, u64, Digest)>,
+    /// The data files it took away.
+    pub(crate) removed: Vec<String>,
+    /// The columns, when the commit set them.
+    pub(crate) columns: Option<Vec<Column>>,
+}
+
+/// The content after a commit.
+pub(crate) fn chained(previous: Option<&Digest>, mut step: Step) -> serde_json::Result<Digest> {
+    step.added.sort();
+    step.removed.sort();
+    let body = serde_json::json!({
+        "format": CHAIN_FORMAT,
+        "previous": previous,
+        "added": step.added,
+        "removed": step.removed,
+        "columns": step.columns,
+    });
+    Ok(Digest::of(canonical_json(&body)?))
+}
 
 /// A column as people and the digest see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

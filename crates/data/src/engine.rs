@@ -2,9 +2,10 @@
 //! tables, shared by every asset of the data layer and callable from any thread, async or not.
 
 use std::{
+    collections::HashMap,
     future::Future,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     time::Duration,
 };
 
@@ -21,6 +22,7 @@ use datafusion::{
 use futures::StreamExt as _;
 use sextant_core::Cancel;
 use sextant_lineage::Store;
+use sextant_project::AssetId;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -68,6 +70,8 @@ struct Inner {
     environment: Arc<RuntimeEnv>,
     files: Durable,
     tables: PathBuf,
+    /// One lock per table and purpose, so that those who change one table take turns.
+    locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
 impl Drop for Inner {
@@ -98,6 +102,7 @@ impl DataEngine {
         options: &EngineOptions,
     ) -> Result<Self> {
         store.migrate("data", crate::catalog::MIGRATIONS)?;
+        store.migrate("data_tables", crate::catalog::TABLE_MIGRATIONS)?;
         let tables = store.area("tables")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
@@ -113,14 +118,17 @@ impl DataEngine {
             .build_arc()
             .map_err(DataError::engine)?;
         let files = Durable::new();
-        Ok(Self(Arc::new(Inner {
+        let engine = Self(Arc::new(Inner {
             store,
             text,
             runtime: Some(runtime),
             environment,
             files,
             tables,
-        })))
+            locks: Mutex::default(),
+        }));
+        engine.adopt_commits()?;
+        Ok(engine)
     }
 
     /// The store whose tables it reads.
@@ -138,6 +146,12 @@ impl DataEngine {
 
     pub(crate) fn tables_folder(&self) -> &std::path::Path {
         &self.0.tables
+    }
+
+    /// The lock of a table for this purpose.
+    pub(crate) fn lock_of(&self, purpose: &str, asset: &AssetId) -> Arc<Mutex<()>> {
+        let mut locks = self.0.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(format!("{purpose} {asset}")).or_default())
     }
 
     pub(crate) fn environment(&self) -> Arc<RuntimeEnv> {

@@ -102,6 +102,32 @@ pub enum DataError {
         /// What there is.
         known: String,
     },
+    /// A statement or an operation that this table does not take.
+    #[error("{message}")]
+    TableRefused {
+        /// What is refused and why.
+        message: String,
+        /// What to do instead.
+        fix: String,
+    },
+    /// The files of an old version were removed.
+    #[error("version {version} of {table} was removed by `sextant data gc` at {at}")]
+    VersionRemoved {
+        /// The table.
+        table: String,
+        /// Which version.
+        version: u64,
+        /// When.
+        at: String,
+    },
+    /// Somebody else was there first.
+    #[error("{message}")]
+    Taken {
+        /// What is taken or was changed.
+        message: String,
+        /// What to do.
+        fix: String,
+    },
     /// Checks with severity error found failing rows.
     #[error("{} of {total} checks failed on {asset}: {}", failed.len(), failed.join(", "))]
     ChecksFailed {
@@ -235,6 +261,31 @@ static CANCELLED: Code = Code {
     help: "The work was stopped on request. Nothing of it became visible; build again to go on.",
 };
 
+static TABLE_REFUSED: Code = Code {
+    number: 3031,
+    kind: ExitKind::Usage,
+    title: "a table does not take this statement",
+    help: "Tables that you make with CREATE TABLE are yours to change. The table of a source or a \
+           model belongs to its file: change the file and build. What a statement may not do here \
+           is said in the message.",
+};
+static VERSION_REMOVED: Code = Code {
+    number: 3032,
+    kind: ExitKind::NotFound,
+    title: "an old version of a table was removed",
+    help: "`sextant data gc` removed the data files of a version that nothing held any more. Its \
+           entry in the history stays; its rows cannot be read. Tag a version to keep it: \
+           `sextant data tag NAME`.",
+};
+static TAKEN: Code = Code {
+    number: 3033,
+    kind: ExitKind::Conflict,
+    title: "somebody else was there first",
+    help: "A name is in use already, or a table was changed by another writer in the meantime so \
+           that the statement would have worked on rows that are no longer there. Nothing was \
+           changed: look again and repeat it.",
+};
+
 /// The catalogue of this crate.
 pub const CODES: &[&Code] = &[
     &CONFIG,
@@ -251,6 +302,9 @@ pub const CODES: &[&Code] = &[
     &WRITE,
     &ENGINE,
     &CANCELLED,
+    &TABLE_REFUSED,
+    &VERSION_REMOVED,
+    &TAKEN,
 ];
 
 impl Explain for DataError {
@@ -270,13 +324,21 @@ impl Explain for DataError {
             Self::Write { .. } => &WRITE,
             Self::Engine(_) => &ENGINE,
             Self::Cancelled => &CANCELLED,
+            Self::TableRefused { .. } => &TABLE_REFUSED,
+            Self::VersionRemoved { .. } => &VERSION_REMOVED,
+            Self::Taken { .. } => &TAKEN,
             Self::Lineage(error) => error.code(),
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Config { fix, .. } => Some(fix.clone()),
+            Self::Config { fix, .. } | Self::TableRefused { fix, .. } | Self::Taken { fix, .. } => {
+                Some(fix.clone())
+            }
+            Self::VersionRemoved { .. } => {
+                Some("`sextant data history` shows the versions that are there".to_owned())
+            }
             Self::Sql { compiled: Some(place), .. } => Some(format!("the compiled SQL is {place}")),
             Self::SymlinkEscape { path, .. } | Self::NotText { path, .. } => {
                 Some(format!("repair {} or add it to `exclude`", path.display()))

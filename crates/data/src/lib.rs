@@ -16,6 +16,7 @@ mod error;
 mod files;
 mod query;
 mod sql;
+mod statement;
 mod storage;
 mod table;
 #[cfg(test)]
@@ -32,5 +33,12 @@ pub use error::{CODES, DataError};
 pub use files::{DOCUMENTS, FilesConfig, FilesKind, SourceType};
 pub use query::{QUERY_ROWS_MAX, QueryResult, TableInfo};
 pub use sql::SqlKind;
-pub use table::TableMeta;
+pub use statement::{SqlOptions, SqlOutcome, only_reads_tables};
+pub use table::{
+    TableMeta,
+    change::Changed,
+    gc::{GcOptions, GcReport, HeldVersion, Holder, RemovedVersion},
+    history::{HistoryRow, ShownVersion},
+    tags::{TagInfo, TagKind},
+};
 pub use text::{TextFunctions, TextSection};

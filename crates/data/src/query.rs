@@ -25,7 +25,7 @@ use crate::{
     content::{self, Column},
     engine::register_table,
     error::{DataError, Result},
-    table::TableMeta,
+    table::{TableMeta, commits::OWN_TABLES},
 };
 
 /// Most rows that one query returns.
@@ -89,37 +89,27 @@ impl DataEngine {
     /// # Errors
     /// When it is not a query, is wrong, or its result is too large.
     pub fn query(&self, sql: &str, limit: usize, cancel: &Cancel) -> Result<QueryResult> {
-        let limit = limit.min(QUERY_ROWS_MAX);
-        let latest = catalog::latest_tables(&self.store().read()?)?;
-        let engine = self.clone();
-        let sql = sql.to_owned();
-        self.block(Some(cancel), async move {
-            let session = engine.session();
-            let statement = parse(&sql).map_err(SqlFault::without_file)?;
-            let failed = |error| SqlFault::Engine(error).without_file();
-            let wanted = session.state().resolve_table_references(&statement).map_err(failed)?;
-            let bare = bare_names(&latest);
-            for table in &latest {
-                if wanted.iter().any(|name| name.table() == table.meta.table) {
-                    engine.register_latest(&session, &table.meta, &bare).await?;
-                }
-            }
-            let frame = plan(&session, statement).await.map_err(SqlFault::without_file)?;
-            let frame = frame.limit(0, Some(limit + 1)).map_err(DataError::engine)?;
-            let stream = frame.execute_stream().await.map_err(failed)?;
-            let (schema, batches) = engine
-                .collect("the query", stream)
-                .await
-                .map_err(|error| error.explain("the query", failed))?;
-            let mut rows = json_arrays(&schema, &batches)?;
-            let truncated = rows.len() > limit;
-            rows.truncate(limit);
-            let columns = content::columns(&content::stored_schema(&schema));
-            Ok(QueryResult { columns, rows, truncated })
-        })
+        let statement = parse(sql).map_err(SqlFault::without_file)?;
+        self.select(statement, limit, None, cancel)
     }
 
-    async fn register_latest(
+    /// The rows of a planned query, up to a limit.
+    pub(crate) async fn rows_of(&self, frame: DataFrame, limit: usize) -> Result<QueryResult> {
+        let failed = |error| SqlFault::Engine(error).without_file();
+        let frame = frame.limit(0, Some(limit + 1)).map_err(DataError::engine)?;
+        let stream = frame.execute_stream().await.map_err(failed)?;
+        let (schema, batches) = self
+            .collect("the query", stream)
+            .await
+            .map_err(|error| error.explain("the query", failed))?;
+        let mut rows = json_arrays(&schema, &batches)?;
+        let truncated = rows.len() > limit;
+        rows.truncate(limit);
+        let columns = content::columns(&content::stored_schema(&schema));
+        Ok(QueryResult { columns, rows, truncated })
+    }
+
+    pub(crate) async fn register_latest(
         &self,
         session: &SessionContext,
         meta: &TableMeta,
@@ -129,10 +119,11 @@ impl DataEngine {
         if bare.get(&meta.table) == Some(&1) {
             register_table(session, None, &meta.table, std::sync::Arc::clone(&provider))?;
         }
-        if meta.asset.folder() == "sources" {
-            register_table(session, Some(meta.asset.stem()), &meta.table, provider)?;
+        match meta.asset.folder() {
+            "sources" => register_table(session, Some(meta.asset.stem()), &meta.table, provider),
+            OWN_TABLES => register_table(session, Some(OWN_TABLES), &meta.table, provider),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The rows of a table at its pinned version, as arrow; all columns when none are named.
@@ -183,12 +174,12 @@ impl DataEngine {
     pub fn verify(&self, meta: &TableMeta) -> Result<bool> {
         let engine = self.clone();
         let meta = meta.clone();
-        self.block(None, async move { Ok(engine.content_of(&meta).await? == meta.content) })
+        self.block(None, async move { engine.is_whole(&meta).await })
     }
 }
 
 /// How many tables want each bare name.
-fn bare_names(latest: &[LatestTable]) -> HashMap<String, usize> {
+pub(crate) fn bare_names(latest: &[LatestTable]) -> HashMap<String, usize> {
     let mut wanted = HashMap::new();
     for table in latest {
         *wanted.entry(table.meta.table.clone()).or_insert(0) += 1;
@@ -201,8 +192,10 @@ fn names(meta: &TableMeta, bare: &HashMap<String, usize>) -> Vec<String> {
     if bare.get(&meta.table) == Some(&1) {
         names.push(meta.table.clone());
     }
-    if meta.asset.folder() == "sources" {
-        names.push(format!("{}.{}", meta.asset.stem(), meta.table));
+    match meta.asset.folder() {
+        "sources" => names.push(format!("{}.{}", meta.asset.stem(), meta.table)),
+        OWN_TABLES => names.push(format!("{OWN_TABLES}.{}", meta.table)),
+        _ => {}
     }
     names
 }
@@ -216,7 +209,7 @@ pub(crate) enum SqlFault {
 }
 
 impl SqlFault {
-    fn without_file(self) -> DataError {
+    pub(crate) fn without_file(self) -> DataError {
         match self {
             Self::Refused(statement) => DataError::StatementRefused { place: None, statement },
             Self::Engine(error) if is_of_storage(&error) => DataError::engine(error),
@@ -240,17 +233,22 @@ pub(crate) fn is_of_storage(error: &DataFusionError) -> bool {
     )
 }
 
-/// Reads one query. Anything that is not exactly one SELECT or WITH is refused.
-pub(crate) fn parse(sql: &str) -> Result<Statement, SqlFault> {
+/// Reads one statement.
+pub(crate) fn single(sql: &str) -> Result<Statement, SqlFault> {
     let statements = DFParser::parse_sql(sql).map_err(SqlFault::Engine)?;
     let mut statements = statements.into_iter();
-    let statement = match (statements.next(), statements.next()) {
-        (Some(statement), None) => statement,
-        (None, _) => return Err(SqlFault::Refused("nothing".to_owned())),
+    match (statements.next(), statements.next()) {
+        (Some(statement), None) => Ok(statement),
+        (None, _) => Err(SqlFault::Refused("nothing".to_owned())),
         (Some(_), Some(second)) => {
-            return Err(SqlFault::Refused(format!("a second statement: {}", begin(&second))));
+            Err(SqlFault::Refused(format!("a second statement: {}", begin(&second))))
         }
-    };
+    }
+}
+
+/// Reads one query. Anything that is not exactly one SELECT or WITH is refused.
+pub(crate) fn parse(sql: &str) -> Result<Statement, SqlFault> {
+    let statement = single(sql)?;
     match &statement {
         Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)) => {}
         other => return Err(SqlFault::Refused(begin(other))),
@@ -273,7 +271,7 @@ pub(crate) async fn plan(
     context.execute_logical_plan(plan).await.map_err(SqlFault::Engine)
 }
 
-fn begin(statement: &Statement) -> String {
+pub(crate) fn begin(statement: &Statement) -> String {
     let text = statement.to_string();
     text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")
 }
@@ -301,17 +299,31 @@ pub(crate) fn describe(error: &DataFusionError) -> Described {
     };
     let line = place(span.map(|span| span.start.line), "Line: ");
     let column = place(span.map(|span| span.start.column), "Column: ");
-    let mut message = text.as_str();
-    for noise in ["SQL error: ", "Error during planning: ", "Schema error: ", "Execution error: "] {
+    let message = tidy(&text);
+    Described { message, line, column }
+}
+
+/// The engine's words without its names for kinds of error.
+pub(crate) fn tidy(text: &str) -> String {
+    let mut message = text;
+    for noise in [
+        "Generic DeltaTable error: ",
+        "Generic error: ",
+        "External error: ",
+        "SQL error: ",
+        "Error during planning: ",
+        "Schema error: ",
+        "Execution error: ",
+        "Arrow error: ",
+    ] {
         message = message.strip_prefix(noise).unwrap_or(message);
     }
-    let message = message
+    message
         .strip_prefix("ParserError(\"")
         .and_then(|inner| inner.strip_suffix("\")"))
         .unwrap_or(message)
         .replace("\\\"", "\"")
-        .replace("datafusion.public.", "");
-    Described { message, line, column }
+        .replace("datafusion.public.", "")
 }
 
 /// Each row as a JSON object.

@@ -120,7 +120,18 @@ pub enum Command {
     /// Releases: create, gate, promote, list, show
     #[command(subcommand)]
     Release(ReleaseCommand),
-    /// Tables, queries, failing rows, datasets
+    /// Run SQL: a query, or a change to a table of your own; a shell when no statement is given
+    Sql {
+        /// The statement; read from stdin when that is not a terminal
+        statement: Option<String>,
+        /// How many rows of a query to print
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        /// Print rows as CSV
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
+    },
+    /// Tables and their versions, queries, failing rows, datasets
     #[command(subcommand)]
     Data(DataCommand),
     /// Training runs, curves, the best checkpoint
@@ -202,6 +213,81 @@ pub enum DataCommand {
         #[arg(long, default_value_t = 100)]
         limit: u32,
     },
+    /// Show the versions of a table
+    History {
+        /// The table's name or asset
+        table: String,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show rows of a table as it is or was
+    Show {
+        /// NAME, or NAME@VERSION: a number, a tag, a digest or a time
+        table: String,
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Make a table hold what it held at an older version
+    Restore {
+        /// The table's name
+        table: String,
+        /// A number, a tag, a digest or a time
+        #[arg(value_name = "VERSION")]
+        to: String,
+    },
+    /// Put the rows of a query in the place of those that a predicate holds for
+    Replace {
+        /// The table's name
+        table: String,
+        /// Which rows go; the new ones must fulfil it too
+        #[arg(long = "where", value_name = "PREDICATE")]
+        predicate: String,
+        /// The query that gives the new rows
+        sql: String,
+    },
+    /// Pack the small files of a table together
+    Compact {
+        /// The table's name
+        table: String,
+        /// Megabytes per file
+        #[arg(long, value_name = "MB")]
+        file_size: Option<u64>,
+    },
+    /// Write a table in an order that lets reads by these columns skip files
+    Zorder {
+        /// The table's name
+        table: String,
+        /// The columns
+        #[arg(required = true)]
+        columns: Vec<String>,
+    },
+    /// Name the present versions of tables, for ever
+    Tag {
+        /// The tag's name
+        name: String,
+        /// NAME or NAME@VERSION; all tables when absent
+        tables: Vec<String>,
+    },
+    /// Name the present versions of tables; may be moved by naming again
+    Branch {
+        /// The branch's name
+        name: String,
+        /// NAME or NAME@VERSION; all tables when absent
+        tables: Vec<String>,
+    },
+    /// List the tags and branches
+    Tags,
+    /// Take a tag or a branch away
+    Untag { name: String },
+    /// Remove the files of versions that nobody holds
+    Gc {
+        /// Only say what would be removed, and who holds the rest
+        #[arg(long)]
+        dry_run: bool,
+        /// Keep what was the newest until later than this ago: 90s, 30m, 12h, 7d
+        #[arg(long, value_name = "AGE", default_value = "7d", value_parser = age_s)]
+        older_than: u64,
+    },
     /// Show the rows that failed the newest checks
     Failures {
         /// The checks, such as checks/sections
@@ -215,6 +301,21 @@ pub enum DataCommand {
         #[arg(long, default_value_t = 10)]
         limit: u32,
     },
+}
+
+/// A length of time in seconds: a number and its unit.
+fn age_s(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err("a number and s, m, h or d, such as 7d".to_owned()),
+    };
+    let count: u64 = digits.parse().map_err(|_| "a number and s, m, h or d".to_owned())?;
+    count.checked_mul(seconds).ok_or_else(|| "too long".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod progress;
 mod render;
 mod serve;
 mod session;
+mod sql;
 mod trouble;
 
 use std::{
@@ -37,7 +38,7 @@ use crate::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit status after Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     sextant_app::register_codes(sextant_server::CODES);
@@ -78,6 +79,9 @@ fn run(cli: Cli) -> Result<u8, Trouble> {
             show(global, &op, &result)?;
             Ok(0)
         }
+        Command::Sql { statement, limit, csv } => {
+            sql::run(global, statement.as_deref(), limit, csv)
+        }
         command => match operation(command) {
             Some(op) => operate(global, &op),
             None => Err(Trouble::new("SXT-8005", ExitKind::Usage, "no such command")),
@@ -108,6 +112,23 @@ fn operation(command: Command) -> Option<Op> {
         Command::Data(command) => match command {
             DataCommand::Tables => Op::DataTables {},
             DataCommand::Query { sql, limit } => Op::DataQuery { sql, limit },
+            DataCommand::History { table, limit } => Op::DataHistory { table, limit },
+            DataCommand::Show { table, limit } => Op::DataShow { table, limit },
+            DataCommand::Restore { table, to } => Op::DataRestore { table, version: to },
+            DataCommand::Replace { table, predicate, sql } => {
+                Op::DataReplace { table, predicate, sql }
+            }
+            DataCommand::Compact { table, file_size } => {
+                Op::DataCompact { table, file_megabytes: file_size }
+            }
+            DataCommand::Zorder { table, columns } => Op::DataZorder { table, columns },
+            DataCommand::Tag { name, tables } => Op::DataTag { name, tables, branch: false },
+            DataCommand::Branch { name, tables } => Op::DataTag { name, tables, branch: true },
+            DataCommand::Tags => Op::DataTags {},
+            DataCommand::Untag { name } => Op::DataUntag { name },
+            DataCommand::Gc { dry_run, older_than } => {
+                Op::DataGc { dry_run, older_than_s: older_than }
+            }
             DataCommand::Failures { asset } => Op::CheckFailures { asset },
             DataCommand::Dataset { id, split, limit } => Op::DatasetShow { id, split, limit },
         },
@@ -200,7 +221,7 @@ pub fn show(global: &Global, op: &Op, result: &Value) -> Result<(), Trouble> {
 }
 
 /// Writes to stdout; a reader that went away ends the program quietly.
-fn print(text: &str) -> Result<(), Trouble> {
+pub fn print(text: &str) -> Result<(), Trouble> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -209,7 +230,7 @@ fn print(text: &str) -> Result<(), Trouble> {
     }
 }
 
-fn report(global: &Global, trouble: &Trouble) {
+pub fn report(global: &Global, trouble: &Trouble) {
     if global.json {
         let error = serde_json::json!({ "error": trouble });
         anstream::eprintln!("{error}");

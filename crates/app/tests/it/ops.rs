@@ -31,6 +31,17 @@ fn all() -> Vec<Op> {
         Op::Best { metric: None, asset: None },
         Op::DataTables {},
         Op::DataQuery { sql: text("select 1"), limit: 1 },
+        Op::Sql { sql: text("select 1"), limit: 1 },
+        Op::DataHistory { table: text("t"), limit: 1 },
+        Op::DataShow { table: text("t@v1"), limit: 1 },
+        Op::DataRestore { table: text("t"), version: text("1") },
+        Op::DataReplace { table: text("t"), predicate: text("a = 1"), sql: text("select 1") },
+        Op::DataCompact { table: text("t"), file_megabytes: Some(8) },
+        Op::DataZorder { table: text("t"), columns: vec![text("a")] },
+        Op::DataTag { name: text("n"), tables: vec![text("t")], branch: true },
+        Op::DataTags {},
+        Op::DataUntag { name: text("n") },
+        Op::DataGc { dry_run: true, older_than_s: 1 },
         Op::CheckFailures { asset: text("x") },
         Op::DatasetShow { id: text("x"), split: None, limit: 1 },
         Op::Search { query: text("q"), index: None, k: 3, mode: text("bm25") },
@@ -96,8 +107,27 @@ fn only_operations_that_change_something_write() {
         .collect();
     assert_eq!(
         writing,
-        ["build", "rollback", "release_create", "release_gate", "release_promote", "fsck"]
+        [
+            "build",
+            "rollback",
+            "release_create",
+            "release_gate",
+            "release_promote",
+            "sql",
+            "data_restore",
+            "data_replace",
+            "data_compact",
+            "data_zorder",
+            "data_tag",
+            "data_untag",
+            "fsck"
+        ]
     );
+    assert!(Op::DataGc { dry_run: false, older_than_s: 1 }.writes());
+    assert!(matches!(Op::of_sql("select 1", 1), Op::DataQuery { .. }));
+    for sql in ["insert into t values (1)", "select * from 'x.csv'", "nonsense"] {
+        assert!(Op::of_sql(sql, 1).writes(), "{sql}");
+    }
     assert!(!Op::Fsck { repair: false }.writes());
 }
 

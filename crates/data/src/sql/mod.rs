@@ -19,6 +19,7 @@ use sextant_project::{
 
 use crate::{
     DataEngine,
+    catalog::{self, LatestTable},
     error::{DataError, Result},
 };
 pub(crate) use template::{Parsed, TableRef};
@@ -99,6 +100,24 @@ impl SqlAsset {
     }
 }
 
+impl SqlAsset {
+    /// The tables of the user's own that it reads, as they are now.
+    fn own_tables(&self) -> Result<Vec<(&TableRef, LatestTable)>> {
+        let mut own = Vec::new();
+        let latest = catalog::latest_tables(&self.engine.store().read()?)?;
+        for table in self.parsed.tables.iter().filter(|table| table.is_own()) {
+            let row = latest.iter().find(|row| row.meta.asset == table.asset).cloned();
+            let missing = || DataError::NotFound {
+                what: "table",
+                name: format!("{} (sextant sql \"CREATE TABLE {} …\")", table.asset, table.table),
+                known: String::new(),
+            };
+            own.push((table, row.ok_or_else(missing)?));
+        }
+        Ok(own)
+    }
+}
+
 impl Asset for SqlAsset {
     fn id(&self) -> &AssetId {
         &self.id
@@ -117,7 +136,8 @@ impl Asset for SqlAsset {
     }
 
     fn inputs(&self) -> Vec<AssetId> {
-        let inputs = self.parsed.tables.iter().map(|table| table.asset.clone());
+        let tables = self.parsed.tables.iter().filter(|table| !table.is_own());
+        let inputs = tables.map(|table| table.asset.clone());
         inputs.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
@@ -138,8 +158,14 @@ impl Asset for SqlAsset {
         })))
     }
 
+    /// Tables of the user's own are outside of the graph: their present versions.
     fn outside(&self) -> Result<Option<Digest>, Failure> {
-        Ok(None)
+        let own = self.own_tables()?;
+        if own.is_empty() {
+            return Ok(None);
+        }
+        let versions: Vec<Digest> = own.iter().map(|(_, row)| row.version).collect();
+        Ok(Some(recipe_digest(&json!(versions))))
     }
 
     fn build(&self, context: &BuildContext<'_>, act: &mut Act) -> Result<Built, Failure> {

@@ -13,11 +13,8 @@ use crate::{
     engine::register_table,
     error::{DataError, Result},
     query::{self, SqlFault},
-    table::{self, NewTable, TableMeta},
+    table::{self, NewTable, TableMeta, rows::column_fault},
 };
-
-/// Characters that the table format does not allow in a column's name.
-const NOT_IN_COLUMN_NAMES: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '='];
 
 /// One input, opened at its version.
 struct Input {
@@ -39,7 +36,12 @@ pub(super) fn build(
         .map_err(|source| DataError::Write { path: compiled.clone(), source })?;
     let mut inputs = Vec::new();
     let mut derived = BTreeSet::new();
-    for table in &asset.parsed.tables {
+    for (table, row) in asset.own_tables()? {
+        act.used(row.version);
+        derived.insert(row.version);
+        inputs.push(open(asset, table, &row.meta.to_value())?);
+    }
+    for table in asset.parsed.tables.iter().filter(|table| !table.is_own()) {
         let input = context.input(&table.asset)?;
         derived.insert(input.version);
         inputs.push(open(asset, table, &input.meta)?);
@@ -134,19 +136,8 @@ fn check_columns(asset: &SqlAsset, compiled: &std::path::Path, schema: &SchemaRe
         message,
         compiled: Some(Place { file: compiled.to_owned(), line: None, column: None }),
     };
-    let mut seen = BTreeSet::new();
-    for field in schema.fields() {
-        let name = field.name();
-        if name.contains(NOT_IN_COLUMN_NAMES) {
-            return Err(refuse(format!("the column `{name}` needs a plain name: add `AS name`")));
-        }
-        // The table format compares names without case.
-        if !seen.insert(name.to_lowercase()) {
-            return Err(refuse(format!("two columns are called `{name}`: rename one with `AS`")));
-        }
+    match column_fault(schema) {
+        Some(message) => Err(refuse(message)),
+        None => Ok(()),
     }
-    if schema.fields().is_empty() {
-        return Err(refuse("the query has no columns".to_owned()));
-    }
-    Ok(())
 }

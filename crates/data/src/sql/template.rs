@@ -15,7 +15,10 @@ use serde_json::Value;
 use sextant_core::Place;
 use sextant_project::{About, AssetId, nearest};
 
-use crate::error::{DataError, Result};
+use crate::{
+    error::{DataError, Result},
+    table::commits::OWN_TABLES,
+};
 
 /// Steps that one template may take: far more than any model needs, and no endless loop.
 const FUEL: u64 = 5_000_000;
@@ -36,7 +39,7 @@ pub(crate) struct Template {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TableRef {
     pub(crate) asset: AssetId,
-    /// The source's name; `None` for a model.
+    /// The source's name, `tables` for a table of the user's own; `None` for a model.
     pub(crate) schema: Option<String>,
     pub(crate) table: String,
 }
@@ -83,7 +86,11 @@ impl Template {
         });
         let tables = Arc::clone(found);
         environment.add_function("source", move |source: String, table: String| {
-            let asset = asset("sources", &source)?;
+            // Tables of the user's own have no file: `source('tables', 'prices')`.
+            let asset = match source.as_str() {
+                OWN_TABLES => asset(OWN_TABLES, &table)?,
+                source => asset("sources", source)?,
+            };
             let schema = Some(source.clone());
             lock(&tables).tables.push(TableRef { asset, schema, table: table.clone() });
             Ok::<_, Error>(format!("{}.{}", quoted(&source), quoted(&table)))
@@ -163,6 +170,13 @@ fn read_config(options: &Kwargs, about: &mut About) -> Result<String, Error> {
         Some(other) => Err(refuse(&format!(
             "materialized='{other}' is not supported: models are tables, written whole"
         ))),
+    }
+}
+
+impl TableRef {
+    /// Whether it is a table of the user's own, which is no asset of the project.
+    pub(crate) fn is_own(&self) -> bool {
+        self.asset.folder() == OWN_TABLES
     }
 }
 

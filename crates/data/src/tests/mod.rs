@@ -7,6 +7,7 @@ mod checks;
 mod datasets;
 mod files;
 mod models;
+mod tables;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

@@ -36,7 +36,11 @@ const OPS: &[(&str, Role)] = &[
     ("config_show", Role::Write), ("build", Role::Write), ("rollback", Role::Write),
     ("release_create", Role::Write), ("release_gate", Role::Write),
     ("release_promote", Role::Write),
-    ("fsck", Role::Admin),
+    ("sql", Role::Write), ("data_history", Role::Read), ("data_show", Role::Read),
+    ("data_restore", Role::Write), ("data_replace", Role::Write), ("data_compact", Role::Write),
+    ("data_zorder", Role::Write), ("data_tag", Role::Write), ("data_tags", Role::Read),
+    ("data_untag", Role::Write),
+    ("data_gc", Role::Admin), ("fsck", Role::Admin),
 ];
 
 /// The role an operation takes.

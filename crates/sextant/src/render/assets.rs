@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::text::{Style, cut, items, plain, pretty, seconds, short, table};
+use super::text::{Style, cut, grid, items, plain, pretty, seconds, short, table};
 
 pub fn build(result: &Value) -> String {
     let count = |field: &str| result[field].as_u64().unwrap_or(0);
@@ -119,37 +119,6 @@ pub fn versions(result: &Value) -> String {
     table(&["version", "built", "recipe", "inputs"], &rows)
 }
 
-pub fn tables(result: &Value) -> String {
-    let rows: Vec<Vec<String>> = items(result, "tables")
-        .iter()
-        .map(|entry| {
-            vec![
-                plain(&entry["name"]),
-                plain(&entry["rows"]),
-                plain(&entry["delta_version"]),
-                plain(&entry["asset"]),
-                cut(&columns(&entry["columns"]), 80),
-            ]
-        })
-        .collect();
-    if rows.is_empty() {
-        return "no tables yet: `sextant build`\n".to_owned();
-    }
-    table(&["table", "rows", "version", "asset", "columns"], &rows)
-}
-
-fn columns(value: &Value) -> String {
-    let Some(list) = value.as_array() else { return plain(value) };
-    let names: Vec<String> = list
-        .iter()
-        .map(|column| match &column["name"] {
-            Value::Null => plain(column),
-            name => format!("{} {}", plain(name), plain(&column["type"])),
-        })
-        .collect();
-    names.join(", ")
-}
-
 pub fn rows(result: &Value) -> String {
     let columns: Vec<String> = items(result, "columns")
         .iter()
@@ -158,15 +127,14 @@ pub fn rows(result: &Value) -> String {
     if columns.is_empty() {
         return "0 rows\n".to_owned();
     }
-    let heading: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let rows: Vec<Vec<String>> = items(result, "rows")
+    let rows: Vec<Vec<&Value>> = items(result, "rows")
         .iter()
         .map(|row| match row {
-            Value::Array(cells) => cells.iter().map(|cell| cut(&plain(cell), 60)).collect(),
-            row => columns.iter().map(|column| cut(&plain(&row[column.as_str()]), 60)).collect(),
+            Value::Array(cells) => cells.iter().collect(),
+            row => columns.iter().map(|column| &row[column.as_str()]).collect(),
         })
         .collect();
-    let mut text = table(&heading, &rows);
+    let mut text = grid(&columns, &rows);
     let total = result["total"].as_u64();
     let shown = rows.len();
     match (result["truncated"].as_bool(), total) {

@@ -6,11 +6,13 @@ mod assets;
 mod lineage;
 mod releases;
 mod runs;
+mod tables;
 mod text;
 
 use serde_json::Value;
 use sextant_app::Op;
 
+pub use tables::csv;
 pub use text::{Style, seconds};
 
 /// The text of an operation's result, for people.
@@ -39,8 +41,19 @@ pub fn render(op: &Op, result: &Value) -> String {
         Op::Run { .. } => runs::show(result),
         Op::Best { .. } => runs::best(result),
         Op::EvalShow { .. } => runs::evaluation(result),
-        Op::DataTables {} => assets::tables(result),
+        Op::DataTables {} => tables::list(result),
         Op::DataQuery { .. } | Op::DatasetShow { .. } => assets::rows(result),
+        Op::Sql { .. } => tables::outcome(result),
+        Op::DataHistory { .. } => tables::history(result),
+        Op::DataShow { .. } => tables::version(result),
+        Op::DataRestore { .. }
+        | Op::DataReplace { .. }
+        | Op::DataCompact { .. }
+        | Op::DataZorder { .. } => tables::changed(result),
+        Op::DataTag { .. } => tables::tag(result),
+        Op::DataTags {} => tables::tags(result),
+        Op::DataUntag { .. } => tables::untagged(result),
+        Op::DataGc { .. } => tables::gc(result),
         Op::CheckFailures { .. } => assets::failures(result),
         Op::Explain { .. } => lineage::explain(result),
         Op::ConfigShow {} => assets::config(result),
@@ -61,7 +74,9 @@ pub fn next_steps(op: &Op, result: &Value) -> Vec<String> {
         Op::ReleaseCreate { .. } => &["sextant release gate DIGEST"],
         Op::ReleaseGate { .. } => &["sextant release promote DIGEST"],
         Op::Runs {} => &["sextant track best"],
-        Op::DataTables {} => &["sextant data query \"SELECT …\""],
+        Op::DataTables {} => &["sextant sql \"SELECT …\"", "sextant data history TABLE"],
+        Op::DataHistory { .. } => &["sextant data show TABLE@VERSION"],
+        Op::DataGc { dry_run: true, .. } => &["sextant data gc"],
         _ => &[],
     };
     steps.iter().map(|step| (*step).to_owned()).collect()

@@ -95,6 +95,48 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Letters of a value that a grid shows; `--json` and `--csv` have all.
+const CELL_CHARS: usize = 60;
+
+/// The rows of a query: numbers as they are and to the right, what is not there as `null`.
+pub fn grid(columns: &[String], rows: &[Vec<&Value>]) -> String {
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let cell = |value: &&Value| match value {
+                Value::Null => "null".to_owned(),
+                Value::String(text) => cut(text, CELL_CHARS),
+                other => cut(&other.to_string(), CELL_CHARS),
+            };
+            row.iter().map(cell).collect()
+        })
+        .collect();
+    let wide = |at: usize| {
+        let cells = cells.iter().filter_map(|row| row.get(at));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let is_number = |at: usize| {
+        let mut values = rows.iter().filter_map(|row| row.get(at)).filter(|value| !value.is_null());
+        values.clone().next().is_some() && values.all(|value| value.is_number())
+    };
+    let padded = |text: &str, at: usize| {
+        let width = wide(at).max(columns[at].chars().count());
+        if is_number(at) { format!("{text:>width$}") } else { format!("{text:<width$}") }
+    };
+    let heading: Vec<String> =
+        columns.iter().enumerate().map(|(at, name)| Style::Dim.paint(padded(name, at))).collect();
+    let mut text = heading.join("  ") + "\n";
+    for (row, values) in cells.iter().zip(rows) {
+        let shown = row.iter().zip(values).enumerate().map(|(at, (cell, value))| {
+            let cell = padded(cell, at);
+            if value.is_null() { Style::Dim.paint(cell) } else { cell }
+        });
+        text.push_str(shown.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// How many columns a cell takes, terminal codes left out.
 fn visible(cell: &str) -> usize {
     let mut count = 0;
@@ -131,6 +173,17 @@ mod tests {
         let text = table(&["state", "name"], &rows);
         assert_eq!(text.lines().count(), 2);
         assert!(text.ends_with("ok\u{1b}[0m     x\n"), "{text:?}");
+    }
+
+    #[test]
+    fn a_grid_shows_numbers_to_the_right_and_what_is_missing() {
+        let values = [Value::from(2.5), Value::from("a"), Value::from(10), Value::Null];
+        let rows = vec![vec![&values[0], &values[1]], vec![&values[2], &values[3]]];
+        let text = grid(&["n".to_owned(), "word".to_owned()], &rows);
+        assert_eq!(
+            text,
+            "\u{1b}[2m  n\u{1b}[0m  \u{1b}[2mword\u{1b}[0m\n2.5  a\n 10  \u{1b}[2mnull\u{1b}[0m\n"
+        );
     }
 
     #[test]

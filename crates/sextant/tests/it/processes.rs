@@ -173,6 +173,28 @@ fn a_question_through_the_server_is_recorded_once() {
 }
 
 #[test]
+fn processes_that_write_one_table_at_once_lose_nothing() {
+    let project = Project::built();
+    project.json(&["sql", "create table counted (writer bigint)"]);
+    let server = Server::start(&project);
+    let writers: Vec<Child> = (0..8)
+        .map(|writer| {
+            let insert = format!("insert into counted values ({writer})");
+            project.spawn(&["sql", &insert, "--json"])
+        })
+        .collect();
+    for writer in writers {
+        let ended = ended(writer);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    let count = ["sql", "select count(*), count(distinct writer) from counted"];
+    assert_eq!(project.json(&count)["rows"], serde_json::json!([[8, 8]]));
+    server.stop("KILL");
+    assert_eq!(project.json(&count)["rows"], serde_json::json!([[8, 8]]));
+    assert_eq!(project.json(&["fsck"])["problems"], serde_json::json!([]));
+}
+
+#[test]
 fn a_server_stops_at_sigterm_with_0() {
     let project = Project::built();
     let stopped = Server::start(&project).stop("TERM");

@@ -146,3 +146,25 @@ fn the_tables_are_listed_with_their_rows() {
     assert_eq!(of("sources/manual"), 3);
     assert_eq!(of("models/sections"), 4);
 }
+
+#[test]
+fn a_table_of_ones_own_lives_through_the_commands() {
+    let project = Project::built();
+    project.write("imports/o.csv", "id,item\n1,tea\n2,rice\n");
+    project.json(&["sql", "create table orders as select * from 'imports/o.csv'"]);
+    project.json(&["data", "tag", "first", "orders"]);
+    project.json(&["sql", "delete from orders where id = 1"]);
+    assert_eq!(project.json(&["data", "show", "orders@first"])["total"], 2);
+    let restored = project.json(&["data", "restore", "orders", "v0"]);
+    assert_eq!(restored["delta_version"], 2, "{restored}");
+    let csv = project.run(&["sql", "--csv", "select * from orders order by id"]);
+    assert_eq!(csv.out, "id,item\n1,tea\n2,rice\n");
+    let why = project.run(&["why", "tables/orders"]);
+    assert!(why.out.contains("imports/o.csv"), "{why:?}");
+    let report = project.json(&["data", "gc", "--older-than", "0s"]);
+    assert_eq!(report["removed"].as_array().unwrap().len(), 1, "{report}");
+    project.refuses(&["data", "show", "orders@1"], 4, "SXT-3032");
+    project.refuses(&["sql", "delete from sections"], 2, "SXT-3031");
+    assert_eq!(project.run(&["data", "gc", "--older-than", "soon"]).code, Some(2));
+    project.still_answers();
+}

@@ -1,6 +1,17 @@
-//! Where is a version of a table, and how is a new one written? One Delta table per asset, one
-//! atomic overwrite per change, and the content's digest in each commit, so that a commit left
-//! behind by a crash is recognised and used, or written over.
+//! Where is a version of a table, and how is a new one written? One Delta table per asset.
+//!
+//! The table of a source or a model is made by its asset: one atomic overwrite per build, with the
+//! content's digest in the commit, so that a commit left behind by a crash is recognised and used,
+//! or written over. A table of the user's own (`tables/NAME`) is changed in place by [`change`], and
+//! each of its commits is recorded by [`commits`], now or at the next start.
+
+pub(crate) mod change;
+pub(crate) mod commits;
+pub(crate) mod gc;
+pub(crate) mod history;
+pub(crate) mod operations;
+pub(crate) mod rows;
+pub(crate) mod tags;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -8,6 +19,7 @@ use datafusion::{
     arrow::{datatypes::SchemaRef, record_batch::RecordBatch},
     catalog::TableProvider,
     datasource::{MemTable, provider_as_source},
+    execution::SessionState,
     logical_expr::LogicalPlanBuilder,
 };
 use deltalake_core::{
@@ -18,7 +30,7 @@ use deltalake_core::{
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sextant_core::{ArtifactKind, Cancel, Digest};
+use sextant_core::{ArtifactKind, Cancel, Digest, canonical_json};
 use sextant_lineage::Act;
 use sextant_project::AssetId;
 
@@ -29,7 +41,9 @@ use crate::{
 };
 
 /// The key in a Delta commit that holds the content's digest.
-const CONTENT_KEY: &str = "sextant.content";
+pub(crate) const CONTENT_KEY: &str = "sextant.content";
+/// How often a commit is tried again when another writer took its version number.
+const COMMIT_RETRIES_MAX: usize = 100;
 
 /// Where one version of a table is and what it holds. It is what the data layer records as the
 /// `meta` of a built table asset.
@@ -47,8 +61,11 @@ pub struct TableMeta {
     pub rows: u64,
     /// Its columns.
     pub columns: Vec<Column>,
-    /// The digest of its rows and columns.
+    /// The digest of its rows and columns; of its history when it is `chained`.
     pub content: Digest,
+    /// Whether it is changed in place, so that its content is the digest of its history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chained: bool,
 }
 
 impl TableMeta {
@@ -66,7 +83,7 @@ impl TableMeta {
 
     /// As the `meta` of a built asset.
     pub fn to_value(&self) -> Value {
-        json!({
+        let mut value = json!({
             "asset": self.asset,
             "table": self.table,
             "path": self.path,
@@ -74,7 +91,29 @@ impl TableMeta {
             "rows": self.rows,
             "columns": self.columns,
             "content": self.content,
+        });
+        if self.chained {
+            value["chained"] = Value::Bool(true);
+        }
+        value
+    }
+
+    /// What a version's id is the digest of.
+    fn body(&self) -> Value {
+        json!({
+            "kind": "table_version",
+            "asset": self.asset,
+            "table": self.table,
+            "columns": self.columns,
+            "rows": self.rows,
+            "content": self.content,
         })
+    }
+
+    /// The id of this version: equal content of the same table has the same.
+    pub(crate) fn version(&self) -> Result<Digest> {
+        let bytes = canonical_json(&self.body()).map_err(DataError::engine)?;
+        Ok(Digest::of(bytes))
     }
 }
 
@@ -106,12 +145,30 @@ pub(crate) fn folder_of(asset: &AssetId) -> String {
     asset.as_str().replace('/', "-")
 }
 
+/// Old versions are cited by datasets, runs and answers: the log must never forget them. What no
+/// longer is cited is removed by [`gc`].
+pub(crate) const KEEP_ALL: [(&str, &str); 3] = [
+    ("delta.enableExpiredLogCleanup", "false"),
+    ("delta.logRetentionDuration", "interval 36500 days"),
+    ("delta.deletedFileRetentionDuration", "interval 36500 days"),
+];
+
+/// How a commit of ours is made, and the one note it carries.
+pub(crate) fn properties(key: &str, note: Value) -> CommitProperties {
+    CommitProperties::default()
+        .with_metadata([(key.to_owned(), note)])
+        .with_max_retries(COMMIT_RETRIES_MAX)
+        .with_cleanup_expired_logs(Some(false))
+}
+
 impl DataEngine {
     /// Writes the rows when they are not already the latest Delta version; the result is durable.
     pub(crate) fn write_table(&self, cancel: &Cancel, new: NewTable) -> Result<TableMeta> {
         let content =
             content::content_digest(&new.schema, &new.batches).map_err(DataError::engine)?;
         let engine = self.clone();
+        let lock = self.lock_of("write", &new.asset);
+        let _turn = lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let write = async move { engine.write_unless_latest(new, content).await };
         self.block(Some(cancel), write)
     }
@@ -126,6 +183,7 @@ impl DataEngine {
             rows: rows as u64,
             columns: content::columns(&new.schema),
             content,
+            chained: false,
         };
         let table = self.open_or_start(&new.asset).await?;
         if self.holds(&table, &mut meta).await? {
@@ -157,7 +215,7 @@ impl DataEngine {
         if catalog::knows_delta_version(&reader, meta.asset.as_str(), version)? {
             return Ok(true);
         }
-        Ok(self.content_of(meta).await.is_ok_and(|found| found == meta.content))
+        Ok(self.content_at(meta).await.is_ok_and(|found| found == meta.content))
     }
 
     async fn overwrite(
@@ -169,28 +227,24 @@ impl DataEngine {
         let rows = MemTable::try_new(new.schema, vec![new.batches])?;
         let source = provider_as_source(Arc::new(rows));
         let plan = LogicalPlanBuilder::scan("rows", source, None)?.build()?;
-        let session = DeltaSessionContext::with_runtime_env(self.environment());
-        // Old versions are cited by datasets, runs and answers: the log must never forget them.
-        let commit = CommitProperties::default()
-            .with_metadata([(CONTENT_KEY.to_owned(), json!(content))])
-            .with_cleanup_expired_logs(Some(false));
         table
             .write(Vec::new())
             .with_input_plan(plan)
-            .with_session_state(Arc::new(session.state()))
+            .with_session_state(self.delta_session())
             .with_save_mode(SaveMode::Overwrite)
             .with_schema_mode(SchemaMode::Overwrite)
             .with_table_name(new.table)
-            .with_configuration([
-                ("delta.enableExpiredLogCleanup", Some("false")),
-                ("delta.logRetentionDuration", Some("interval 36500 days")),
-                ("delta.deletedFileRetentionDuration", Some("interval 36500 days")),
-            ])
-            .with_commit_properties(commit)
+            .with_configuration(KEEP_ALL.map(|(key, value)| (key, Some(value))))
+            .with_commit_properties(properties(CONTENT_KEY, json!(content)))
             .await
     }
 
-    async fn open_or_start(&self, asset: &AssetId) -> Result<DeltaTable> {
+    /// A session that knows the steps of the table format's own operations.
+    pub(crate) fn delta_session(&self) -> Arc<SessionState> {
+        Arc::new(DeltaSessionContext::with_runtime_env(self.environment()).state())
+    }
+
+    pub(crate) async fn open_or_start(&self, asset: &AssetId) -> Result<DeltaTable> {
         let failed = |error| DataError::table("open", asset)(error);
         let mut table = self
             .builder(&self.tables_folder().join(folder_of(asset)))
@@ -202,39 +256,73 @@ impl DataEngine {
         }
     }
 
-    fn builder(&self, folder: &std::path::Path) -> Result<DeltaTableBuilder, DeltaTableError> {
+    pub(crate) fn builder(
+        &self,
+        folder: &std::path::Path,
+    ) -> Result<DeltaTableBuilder, DeltaTableError> {
         let url = ensure_table_uri(folder.to_string_lossy())?;
         let builder = DeltaTableBuilder::from_url(url.clone())?;
         Ok(builder.with_storage_backend(Arc::new(self.files()), url))
     }
 
-    fn folder(&self, meta: &TableMeta) -> PathBuf {
-        self.tables_folder().join(folder_of(&meta.asset))
+    pub(crate) fn table_folder(&self, asset: &AssetId) -> PathBuf {
+        self.tables_folder().join(folder_of(asset))
     }
 
-    /// The table at its pinned version.
+    /// The table at its pinned version: the newest Delta version that holds it, since compaction
+    /// keeps a version's rows and moves them to other files.
     pub(crate) async fn pinned(&self, meta: &TableMeta) -> Result<Arc<dyn TableProvider>> {
+        let place = self.place(meta)?;
+        self.provider(&place).await
+    }
+
+    /// Where the rows of this version are now.
+    pub(crate) fn place(&self, meta: &TableMeta) -> Result<TableMeta> {
+        let reader = self.store().read()?;
+        let newest = catalog::table_version(&reader, &meta.version()?)?;
+        let place = newest.map_or_else(|| meta.clone(), |newest| newest.meta);
+        if let Some(at) = history::removed_at(&reader, &place)? {
+            return Err(DataError::VersionRemoved {
+                table: meta.table.clone(),
+                version: meta.delta_version,
+                at: at.to_string(),
+            });
+        }
+        Ok(place)
+    }
+
+    /// Opens a table at exactly this Delta version.
+    pub(crate) async fn open_at(&self, meta: &TableMeta) -> Result<DeltaTable> {
         let failed = |error| DataError::table("open", &meta.asset)(error);
-        let folder = self.folder(meta);
+        let folder = self.table_folder(&meta.asset);
         if !folder.is_dir() {
             return Err(failed(DeltaTableError::NotATable(folder.display().to_string())));
         }
-        let table = self
-            .builder(&folder)
-            .map_err(failed)?
-            .with_version(meta.delta_version)
-            .load()
-            .await
-            .map_err(failed)?;
-        let provider = table.table_provider().await;
-        provider.map_err(|error| failed(DeltaTableError::from(error)))
+        let builder = self.builder(&folder).map_err(failed)?;
+        builder.with_version(meta.delta_version).load().await.map_err(failed)
     }
 
-    /// The digest of what the pinned version really holds.
-    pub(crate) async fn content_of(&self, meta: &TableMeta) -> Result<Digest> {
-        let (schema, batches) = self.read_pinned(meta, None).await?;
+    async fn provider(&self, place: &TableMeta) -> Result<Arc<dyn TableProvider>> {
+        let provider = self.open_at(place).await?.table_provider().await;
+        provider
+            .map_err(|error| DataError::table("open", &place.asset)(DeltaTableError::from(error)))
+    }
+
+    /// The digest of the rows that this very Delta version holds.
+    async fn content_at(&self, meta: &TableMeta) -> Result<Digest> {
+        let (schema, batches) = self.read(meta, self.provider(meta).await?, None).await?;
         let stored = NewTable::new(meta.asset.clone(), meta.table.clone(), &schema, &batches)?;
         content::content_digest(&stored.schema, &stored.batches).map_err(DataError::engine)
+    }
+
+    /// Whether the pinned version still holds what its digest names: its rows, or for a table that
+    /// is changed in place, each of its files.
+    pub(crate) async fn is_whole(&self, meta: &TableMeta) -> Result<bool> {
+        let place = self.place(meta)?;
+        if place.chained {
+            return self.files_are_whole(&place).await;
+        }
+        Ok(self.content_at(&place).await? == meta.content)
     }
 
     /// The rows of the pinned version; all columns when none are named.
@@ -244,6 +332,15 @@ impl DataEngine {
         columns: Option<&[String]>,
     ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         let provider = self.pinned(meta).await?;
+        self.read(meta, provider, columns).await
+    }
+
+    async fn read(
+        &self,
+        meta: &TableMeta,
+        provider: Arc<dyn TableProvider>,
+        columns: Option<&[String]>,
+    ) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         let context = self.session();
         let frame = context.read_table(provider).map_err(DataError::engine)?;
         let frame = match columns {
@@ -269,15 +366,7 @@ impl DataEngine {
 /// Records a table version in the act: the artifact, our own rows, and its name. Equal rows of the
 /// same table make an equal id.
 pub(crate) fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -> Result<Digest> {
-    let body = json!({
-        "kind": "table_version",
-        "asset": meta.asset,
-        "table": meta.table,
-        "columns": meta.columns,
-        "rows": meta.rows,
-        "content": meta.content,
-    });
-    let version = act.manifest(ArtifactKind::TableVersion, &body, derived_from)?;
+    let version = act.manifest(ArtifactKind::TableVersion, &meta.body(), derived_from)?;
     act.note("delta_version", meta.delta_version);
     act.note("path", &meta.path);
     catalog::put_table(act, version, meta);
@@ -285,7 +374,7 @@ pub(crate) fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -
 }
 
 /// A place where the torture runs may stop the process between the Delta commit and the act's.
-fn failpoint(name: &'static str) -> Result<()> {
+pub(crate) fn failpoint(name: &'static str) -> Result<()> {
     fail::fail_point!(name, |_| Err(DataError::engine(format!("failpoint {name}"))));
     let _ = name;
     Ok(())
