@@ -2,9 +2,10 @@
 //! tables, shared by every asset of the data layer and callable from any thread, async or not.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
@@ -21,11 +22,13 @@ use datafusion::{
 use futures::StreamExt as _;
 use sextant_core::Cancel;
 use sextant_lineage::Store;
+use sextant_project::AssetId;
 use tokio::runtime::Runtime;
 
 use crate::{
     TextFunctions,
     error::{DataError, Result},
+    sources::PushLog,
     storage::Durable,
     text,
 };
@@ -68,6 +71,9 @@ struct Inner {
     environment: Arc<RuntimeEnv>,
     files: Durable,
     tables: PathBuf,
+    /// Who lands a source, so that only one does at a time.
+    arrivals: Mutex<BTreeMap<AssetId, Arc<Mutex<()>>>>,
+    pushes: Mutex<BTreeMap<AssetId, Arc<PushLog>>>,
 }
 
 impl Drop for Inner {
@@ -120,6 +126,8 @@ impl DataEngine {
             environment,
             files,
             tables,
+            arrivals: Mutex::default(),
+            pushes: Mutex::default(),
         })))
     }
 
@@ -134,6 +142,17 @@ impl DataEngine {
 
     pub(crate) fn files(&self) -> Durable {
         self.0.files.clone()
+    }
+
+    /// The lock that whoever lands this source holds.
+    pub(crate) fn arrival_lock(&self, asset: &AssetId) -> Arc<Mutex<()>> {
+        let mut locks = self.0.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(asset.clone()).or_default())
+    }
+
+    /// The open logs of sources that are pushed to.
+    pub(crate) fn pushes(&self) -> MutexGuard<'_, BTreeMap<AssetId, Arc<PushLog>>> {
+        self.0.pushes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn tables_folder(&self) -> &std::path::Path {

@@ -121,6 +121,33 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
+    /// A table in which data should arrive was written by something else.
+    #[error("the table of {asset} was not made by a source of this kind")]
+    Foreign {
+        /// The source.
+        asset: AssetId,
+    },
+    /// A column cannot have the type that the user's schema gives it.
+    #[error("the column `{column}` of {asset} has values that are not {wanted}")]
+    Retype {
+        /// The source.
+        asset: AssetId,
+        /// The column.
+        column: String,
+        /// The type wanted.
+        wanted: String,
+        /// The first value that does not fit.
+        reason: String,
+    },
+    /// What was pushed cannot be understood.
+    #[error("{message}")]
+    Push {
+        /// What is wrong.
+        message: String,
+    },
+    /// An idempotency key came again with another body.
+    #[error("the idempotency key was used before, with another body")]
+    KeyReused,
     /// The engine failed in a way that is not the user's SQL.
     #[error("the SQL engine failed: {0}")]
     Engine(String),
@@ -235,6 +262,37 @@ static CANCELLED: Code = Code {
     help: "The work was stopped on request. Nothing of it became visible; build again to go on.",
 };
 
+static FOREIGN: Code = Code {
+    number: 3020,
+    kind: ExitKind::Conflict,
+    title: "a table that was made in another way",
+    help: "A source that adds to its table keeps an account in the table's log, and this table has \
+           none: it was made when the source had another type. Give the source another name, or \
+           move its folder under `.sextant/tables` away and build again.",
+};
+static RETYPE: Code = Code {
+    number: 3023,
+    kind: ExitKind::Usage,
+    title: "a column cannot get another type",
+    help: "The schema of the source gives a column another type than the table has, and values that \
+           have landed do not fit it. The table stays as it was. Write a type that holds them all \
+           (`text` holds everything).",
+};
+static PUSH: Code = Code {
+    number: 3021,
+    kind: ExitKind::Usage,
+    title: "what was pushed cannot be understood",
+    help: "POST /ingest/NAME takes JSON, JSON lines and CloudEvents, as the Content-Type says. \
+           Nothing of the request was stored.",
+};
+static KEY_REUSED: Code = Code {
+    number: 3022,
+    kind: ExitKind::Conflict,
+    title: "an idempotency key with two bodies",
+    help: "A request with an idempotency key that was seen before is answered as the first one was \
+           and adds nothing, so its body must be the same. Make a new key for each new request.",
+};
+
 /// The catalogue of this crate.
 pub const CODES: &[&Code] = &[
     &CONFIG,
@@ -251,6 +309,10 @@ pub const CODES: &[&Code] = &[
     &WRITE,
     &ENGINE,
     &CANCELLED,
+    &FOREIGN,
+    &RETYPE,
+    &PUSH,
+    &KEY_REUSED,
 ];
 
 impl Explain for DataError {
@@ -268,6 +330,10 @@ impl Explain for DataError {
             Self::NotFound { .. } => &NOT_FOUND,
             Self::ChecksFailed { .. } => &CHECKS_FAILED,
             Self::Write { .. } => &WRITE,
+            Self::Foreign { .. } => &FOREIGN,
+            Self::Retype { .. } => &RETYPE,
+            Self::Push { .. } => &PUSH,
+            Self::KeyReused => &KEY_REUSED,
             Self::Engine(_) => &ENGINE,
             Self::Cancelled => &CANCELLED,
             Self::Lineage(error) => error.code(),
@@ -281,6 +347,7 @@ impl Explain for DataError {
             Self::SymlinkEscape { path, .. } | Self::NotText { path, .. } => {
                 Some(format!("repair {} or add it to `exclude`", path.display()))
             }
+            Self::Retype { reason, .. } => Some(reason.clone()),
             Self::TooLarge { what, .. } if what.contains('/') => {
                 Some(format!("split {what}, or add it to `exclude`"))
             }

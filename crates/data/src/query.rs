@@ -183,7 +183,12 @@ impl DataEngine {
     pub fn verify(&self, meta: &TableMeta) -> Result<bool> {
         let engine = self.clone();
         let meta = meta.clone();
-        self.block(None, async move { Ok(engine.content_of(&meta).await? == meta.content) })
+        self.block(None, async move {
+            if meta.chained {
+                return engine.chain_holds(&meta).await;
+            }
+            Ok(engine.content_of(&meta).await? == meta.content)
+        })
     }
 }
 

@@ -29,7 +29,13 @@ use crate::{
 };
 
 /// The key in a Delta commit that holds the content's digest.
-const CONTENT_KEY: &str = "sextant.content";
+pub(crate) const CONTENT_KEY: &str = "sextant.content";
+/// How every table is set up: nothing is ever forgotten by itself.
+pub(crate) const CONFIGURATION: [(&str, Option<&str>); 3] = [
+    ("delta.enableExpiredLogCleanup", Some("false")),
+    ("delta.logRetentionDuration", Some("interval 36500 days")),
+    ("delta.deletedFileRetentionDuration", Some("interval 36500 days")),
+];
 
 /// Where one version of a table is and what it holds. It is what the data layer records as the
 /// `meta` of a built table asset.
@@ -47,8 +53,12 @@ pub struct TableMeta {
     pub rows: u64,
     /// Its columns.
     pub columns: Vec<Column>,
-    /// The digest of its rows and columns.
+    /// The digest of its rows and columns, or of its changes when it is chained.
     pub content: Digest,
+    /// Whether `content` is a chain of changes, as in a table that grows, instead of a digest of
+    /// all rows.
+    #[serde(default)]
+    pub chained: bool,
 }
 
 impl TableMeta {
@@ -66,7 +76,7 @@ impl TableMeta {
 
     /// As the `meta` of a built asset.
     pub fn to_value(&self) -> Value {
-        json!({
+        let mut value = json!({
             "asset": self.asset,
             "table": self.table,
             "path": self.path,
@@ -74,7 +84,11 @@ impl TableMeta {
             "rows": self.rows,
             "columns": self.columns,
             "content": self.content,
-        })
+        });
+        if self.chained {
+            value["chained"] = json!(true);
+        }
+        value
     }
 }
 
@@ -126,6 +140,7 @@ impl DataEngine {
             rows: rows as u64,
             columns: content::columns(&new.schema),
             content,
+            chained: false,
         };
         let table = self.open_or_start(&new.asset).await?;
         if self.holds(&table, &mut meta).await? {
@@ -181,16 +196,12 @@ impl DataEngine {
             .with_save_mode(SaveMode::Overwrite)
             .with_schema_mode(SchemaMode::Overwrite)
             .with_table_name(new.table)
-            .with_configuration([
-                ("delta.enableExpiredLogCleanup", Some("false")),
-                ("delta.logRetentionDuration", Some("interval 36500 days")),
-                ("delta.deletedFileRetentionDuration", Some("interval 36500 days")),
-            ])
+            .with_configuration(CONFIGURATION)
             .with_commit_properties(commit)
             .await
     }
 
-    async fn open_or_start(&self, asset: &AssetId) -> Result<DeltaTable> {
+    pub(crate) async fn open_or_start(&self, asset: &AssetId) -> Result<DeltaTable> {
         let failed = |error| DataError::table("open", asset)(error);
         let mut table = self
             .builder(&self.tables_folder().join(folder_of(asset)))
@@ -235,6 +246,27 @@ impl DataEngine {
         let (schema, batches) = self.read_pinned(meta, None).await?;
         let stored = NewTable::new(meta.asset.clone(), meta.table.clone(), &schema, &batches)?;
         content::content_digest(&stored.schema, &stored.batches).map_err(DataError::engine)
+    }
+
+    /// Whether a chained table still is what its commit says: the commit carries the content, and
+    /// every row can be read and counted.
+    pub(crate) async fn chain_holds(&self, meta: &TableMeta) -> Result<bool> {
+        let failed = |error| DataError::table("open", &meta.asset)(error);
+        let builder = self.builder(&self.folder(meta)).map_err(failed)?;
+        let table = builder.with_version(meta.delta_version).load().await.map_err(failed)?;
+        let commits: Vec<_> = table.history(Some(1)).try_collect().await.map_err(failed)?;
+        let said = commits.first().and_then(|commit| commit.info.get(CONTENT_KEY));
+        if said.and_then(Value::as_str) != Some(meta.content.to_string().as_str()) {
+            return Ok(false);
+        }
+        let provider = self.pinned(meta).await?;
+        let frame = self.session().read_table(provider).map_err(DataError::engine)?;
+        let mut stream = frame.execute_stream().await.map_err(DataError::engine)?;
+        let mut rows = 0;
+        while let Some(batch) = stream.try_next().await.map_err(DataError::engine)? {
+            rows += batch.num_rows() as u64;
+        }
+        Ok(rows == meta.rows)
     }
 
     /// The rows of the pinned version; all columns when none are named.
@@ -284,9 +316,11 @@ pub(crate) fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -
     Ok(version)
 }
 
-/// A place where the torture runs may stop the process between the Delta commit and the act's.
-fn failpoint(name: &'static str) -> Result<()> {
+/// A place where the torture runs may stop the process: between two commits.
+pub(crate) fn failpoint(name: &'static str) -> Result<()> {
     fail::fail_point!(name, |_| Err(DataError::engine(format!("failpoint {name}"))));
+    #[cfg(test)]
+    crate::tests::stop_at(name)?;
     let _ = name;
     Ok(())
 }

@@ -109,6 +109,11 @@ fn operation(command: Command) -> Option<Op> {
             DataCommand::Tables => Op::DataTables {},
             DataCommand::Query { sql, limit } => Op::DataQuery { sql, limit },
             DataCommand::Failures { asset } => Op::CheckFailures { asset },
+            DataCommand::Schema { source } => Op::DataSchema { source },
+            DataCommand::Quarantine { source, limit, skip } => {
+                Op::DataQuarantine { source, limit, skip }
+            }
+            DataCommand::Replay { source, limit } => Op::DataReplay { source, limit },
             DataCommand::Dataset { id, split, limit } => Op::DatasetShow { id, split, limit },
         },
         Command::Track(command) => match command {

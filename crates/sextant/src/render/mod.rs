@@ -2,6 +2,7 @@
 //! to text; `--json` prints that same JSON instead.
 
 mod answers;
+mod arrivals;
 mod assets;
 mod lineage;
 mod releases;
@@ -41,6 +42,9 @@ pub fn render(op: &Op, result: &Value) -> String {
         Op::EvalShow { .. } => runs::evaluation(result),
         Op::DataTables {} => assets::tables(result),
         Op::DataQuery { .. } | Op::DatasetShow { .. } => assets::rows(result),
+        Op::DataSchema { .. } => arrivals::schema(result),
+        Op::DataQuarantine { .. } => arrivals::quarantine(result),
+        Op::DataReplay { .. } => arrivals::replay(result),
         Op::CheckFailures { .. } => assets::failures(result),
         Op::Explain { .. } => lineage::explain(result),
         Op::ConfigShow {} => assets::config(result),
@@ -61,6 +65,7 @@ pub fn next_steps(op: &Op, result: &Value) -> Vec<String> {
         Op::ReleaseCreate { .. } => &["sextant release gate DIGEST"],
         Op::ReleaseGate { .. } => &["sextant release promote DIGEST"],
         Op::Runs {} => &["sextant track best"],
+        Op::DataQuarantine { .. } => &["sextant data replay SOURCE"],
         Op::DataTables {} => &["sextant data query \"SELECT …\""],
         _ => &[],
     };
