@@ -52,6 +52,7 @@ pub(super) fn build(
     let lock = asset.engine.arrival_lock(&plan.asset);
     let _turn = lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut pair = asset.engine.open_pair(&plan, context.cancel)?;
+    asset.engine.finish(&plan, &mut pair, context.cancel)?;
     let catalog = context.store.read()?;
     let known = catalog::arrival(&catalog, plan.asset.as_str())?;
     let before = catalog::record_files(&catalog, plan.asset.as_str())?;
@@ -76,7 +77,7 @@ fn changes(
     orphans: BTreeSet<String>,
     context: &BuildContext<'_>,
 ) -> Result<Changes> {
-    let found = scan::scan(&asset.folder, &asset.globs)?;
+    let found = asset.files()?;
     let paths: BTreeSet<&str> = found.iter().map(|file| file.path.as_str()).collect();
     let gone = before.keys().chain(&orphans).filter(|path| !paths.contains(path.as_str()));
     let removed: BTreeSet<String> = gone.cloned().collect();
@@ -90,7 +91,7 @@ fn changes(
         if let Some(old) = old {
             let settled = scan::is_settled(&old.file, file);
             let same = settled || {
-                let bytes = scan::read(&asset.folder, file, asset.config.max_file_bytes)?;
+                let bytes = asset.read(file)?;
                 Digest::of(&bytes) == old.file.raw_digest
             };
             if same {
@@ -157,7 +158,7 @@ fn replace(
         paths.push(path.clone());
         let Some(found) = found else { continue };
         context.progress(changes.files.len() as u64, None, &path);
-        let bytes = scan::read(&asset.folder, &found, asset.config.max_file_bytes)?;
+        let bytes = asset.read(&found)?;
         let contents = read::read(&asset.config, &path, &bytes)?;
         let file = FileRow {
             path: path.clone(),
