@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sextant_agent::{AgentKind, EvalKind, PromptKind};
 use sextant_compute::TrainKind;
 use sextant_core::{Cancel, Digest, Events, Failure};
-use sextant_data::{ChecksKind, DataEngine, DatasetKind, FilesKind, SqlKind};
+use sextant_data::{ChecksKind, DataEngine, DatasetKind, SourceKind, SqlKind};
 use sextant_lineage::{Log, OpenOptions, Store};
 use sextant_project::{
     AssetKind, BuildOptions, Config, Project, State,
@@ -21,6 +21,7 @@ use sextant_track::Tracker;
 
 use crate::{
     AppError, Op,
+    arrivals::Arrivals,
     plug::{
         EncoderTrainer, IndexSearchers, MarkdownFunctions, SectionRows, TrackedRuns,
         TrainedEmbedders,
@@ -44,6 +45,7 @@ pub struct App {
     pub(crate) engine: DataEngine,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) searchers: Arc<IndexSearchers>,
+    pub(crate) arrivals: Arrivals,
     pub(crate) kinds: Vec<Arc<dyn AssetKind>>,
     pub(crate) serving: ServingCache,
     pub(crate) answers: Log,
@@ -95,8 +97,9 @@ impl App {
         let searchers = Arc::new(IndexSearchers::new(store.clone(), embedders.clone()));
         let runs = Arc::new(TrackedRuns(tracker.clone()));
         let vars: BTreeMap<String, Value> = config.vars.clone();
+        let sources = SourceKind::new(engine.clone());
         let kinds: Vec<Arc<dyn AssetKind>> = vec![
-            Arc::new(FilesKind::new(engine.clone())),
+            Arc::new(sources.clone()),
             Arc::new(SqlKind::new(engine.clone(), vars)),
             Arc::new(ChecksKind::new(engine.clone())),
             Arc::new(DatasetKind::new(engine.clone())),
@@ -114,6 +117,7 @@ impl App {
             engine,
             tracker,
             searchers,
+            arrivals: Arrivals::new(sources),
             kinds,
             serving: ServingCache::default(),
             answers,
@@ -187,6 +191,11 @@ impl App {
             | Op::DataTags {}
             | Op::DataUntag { .. }
             | Op::DataGc { .. }) => self.table_op(op, cancel),
+            Op::DataSchema { source } => self.data_schema(&source),
+            Op::DataQuarantine { source, limit, skip } => {
+                self.data_quarantine(&source, limit, skip, cancel)
+            }
+            Op::DataReplay { source, limit } => self.data_replay(&source, limit, events, cancel),
             Op::Passage { chunk } => self.passage(&chunk),
             Op::CheckFailures { asset } => self.check_failures(&asset),
             Op::DatasetShow { id, split, limit } => self.dataset(&id, split.as_deref(), limit),
@@ -280,6 +289,7 @@ impl App {
             gauges.push((format!("sextant_{name}"), help.to_owned(), value));
         };
         gauge("answers_total", "Answers recorded.", self.answers.len() as f64);
+        self.arrivals.metrics(&mut gauge);
         if let Ok(reader) = self.store.read() {
             for (name, help, sql) in [
                 ("artifacts_total", "Artifacts in the catalog.", "SELECT count(*) FROM artifacts"),

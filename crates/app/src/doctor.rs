@@ -52,6 +52,7 @@ impl App {
         check("project files", self.project_files());
         check("indexes", self.embedders());
         check("lineage", self.lineage());
+        check("sources", self.accounts());
         check("generator", self.generator_reachable());
         let failed = checks.iter().filter(|check| check["state"] == "failed").count();
         json!({ "checks": checks, "failed": failed })
@@ -143,6 +144,17 @@ impl App {
         }
     }
 
+    /// Whether all that arrived is in a table or in quarantine.
+    fn accounts(&self) -> (State, String) {
+        match self.uneven_accounts() {
+            Ok((count, wrong)) if wrong.is_empty() => {
+                (State::Good, format!("{count} with records, all add up"))
+            }
+            Ok((_, wrong)) => (State::Bad, wrong.join("; ")),
+            Err(failure) => (State::Bad, failure.to_string()),
+        }
+    }
+
     /// Each live release's generator by a real connection.
     fn generator_reachable(&self) -> (State, String) {
         let outcome = || -> Result<(State, String), Failure> {
@@ -186,6 +198,10 @@ impl App {
             self.check_asset(asset, row, &mut report);
         }
         self.check_tables(&mut report)?;
+        // Project files that cannot be read are no damage of the store; `doctor` names them.
+        for wrong in self.uneven_accounts().map(|(_, wrong)| wrong).unwrap_or_default() {
+            report.problem("source", wrong);
+        }
         self.check_releases(&mut report)?;
         self.check_models(&mut report)?;
         self.check_answers(&mut report)?;

@@ -8,6 +8,7 @@
 
 mod answer;
 mod app;
+mod arrivals;
 mod chain;
 mod doctor;
 mod error;
@@ -29,4 +30,5 @@ pub use app::{App, OpenProject, data_dir, find_project, is_held};
 pub use error::{AppError, CODES};
 pub use explain::{explain, register_codes};
 pub use op::Op;
+pub use sextant_data::{Accepted, PushBody, PushReply};
 pub use template::{init, init_demo, manual_pages};

@@ -205,6 +205,30 @@ pub enum Op {
         #[serde(default = "default_age_s")]
         older_than_s: u64,
     },
+    /// The columns of a source's table and where each type comes from.
+    DataSchema {
+        /// The source's asset id or a unique part of it.
+        source: String,
+    },
+    /// The rows that wait in a source's quarantine.
+    DataQuarantine {
+        /// The source's asset id or a unique part of it.
+        source: String,
+        /// How many rows at most.
+        #[serde(default = "default_limit")]
+        limit: u32,
+        /// How many rows to leave out at the beginning.
+        #[serde(default)]
+        skip: u32,
+    },
+    /// Puts the rows of a source's quarantine through again, each once.
+    DataReplay {
+        /// The source's asset id or a unique part of it.
+        source: String,
+        /// How many rows at most; all when absent.
+        #[serde(default)]
+        limit: Option<u32>,
+    },
     /// The rows that failed the newest checks of a table.
     CheckFailures {
         /// The checks' asset id, such as `checks/sections`.
@@ -280,6 +304,7 @@ impl Op {
         matches!(
             self,
             Self::Build { .. }
+                | Self::DataReplay { .. }
                 | Self::Rollback { .. }
                 | Self::ReleaseCreate { .. }
                 | Self::ReleaseGate { .. }

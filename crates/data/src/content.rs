@@ -1,6 +1,11 @@
 //! Are two tables the same? Equal columns and equal rows, in any order: one digest says so, so that
 //! a rebuild that changes nothing is seen to change nothing.
 //!
+//! A table that grows is not read again for each batch: its content is a chain. Each commit's
+//! content is the digest of the content before it, of what was done (a word such as `append`) and
+//! of the digest of the rows that were handed over. Equal histories give equal contents; tables
+//! with equal rows that grew in other steps do not.
+//!
 //! The rows are hashed in arrow's row format. Ids of tables may change when that format does, which
 //! costs one rebuild; data is never lost by it.
 //!
@@ -25,6 +30,8 @@ use sextant_core::{Digest, DigestHasher, canonical_json};
 
 /// Changes when the digest of the same rows would.
 const CONTENT_FORMAT: &str = "sextant-table-1";
+/// Changes when the content of the same changes would.
+const CHAIN_FORMAT: &str = "sextant-chain-1";
 
 /// Changes when the digest of the same commit would.
 const CHAIN_FORMAT: &str = "sextant-table-chain-1";
@@ -128,7 +135,7 @@ pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
     schema.fields().iter().map(column).collect()
 }
 
-fn type_name(data_type: &DataType) -> String {
+pub(crate) fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 => "text".to_owned(),
         DataType::Binary => "binary".to_owned(),
@@ -186,6 +193,17 @@ pub(crate) fn content_digest(
         hasher.update(hash);
     }
     Ok(hasher.finish())
+}
+
+/// The content of a table after a change to the content before.
+pub(crate) fn after_change(before: Option<&Digest>, what: &str, change: &Digest) -> Digest {
+    let mut hasher = DigestHasher::new();
+    hasher.update(CHAIN_FORMAT).update([0]).update(what).update([0]);
+    if let Some(before) = before {
+        hasher.update(before.as_raw());
+    }
+    hasher.update(change.as_raw());
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //! tables, shared by every asset of the data layer and callable from any thread, async or not.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use tokio::runtime::Runtime;
 use crate::{
     TextFunctions,
     error::{DataError, Result},
+    sources::PushLog,
     storage::Durable,
     text,
 };
@@ -72,6 +73,9 @@ struct Inner {
     tables: PathBuf,
     /// One lock per table and purpose, so that those who change one table take turns.
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    /// Who lands a source, so that only one does at a time.
+    arrivals: Mutex<BTreeMap<AssetId, Arc<Mutex<()>>>>,
+    pushes: Mutex<BTreeMap<AssetId, Arc<PushLog>>>,
 }
 
 impl Drop for Inner {
@@ -126,6 +130,8 @@ impl DataEngine {
             files,
             tables,
             locks: Mutex::default(),
+            arrivals: Mutex::default(),
+            pushes: Mutex::default(),
         }));
         engine.adopt_commits()?;
         Ok(engine)
@@ -142,6 +148,17 @@ impl DataEngine {
 
     pub(crate) fn files(&self) -> Durable {
         self.0.files.clone()
+    }
+
+    /// The lock that whoever lands this source holds.
+    pub(crate) fn arrival_lock(&self, asset: &AssetId) -> Arc<Mutex<()>> {
+        let mut locks = self.0.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(asset.clone()).or_default())
+    }
+
+    /// The open logs of sources that are pushed to.
+    pub(crate) fn pushes(&self) -> MutexGuard<'_, BTreeMap<AssetId, Arc<PushLog>>> {
+        self.0.pushes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn tables_folder(&self) -> &std::path::Path {

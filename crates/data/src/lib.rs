@@ -1,4 +1,4 @@
-//! The data layer: folders of files become tables, SQL makes tables from tables, checks guard them,
+//! The data layer: what arrives becomes tables, SQL makes tables from tables, checks guard them,
 //! and datasets freeze them for training.
 //!
 //! Every table is a Delta table that anybody can read in place; every version of it is pinned by
@@ -7,14 +7,15 @@
 
 #![deny(missing_docs)]
 
+mod arrival;
 mod catalog;
 mod checks;
 mod content;
 mod dataset;
 mod engine;
 mod error;
-mod files;
 mod query;
+mod sources;
 mod sql;
 mod statement;
 mod storage;
@@ -23,6 +24,7 @@ mod table;
 mod tests;
 mod text;
 
+pub use arrival::{Balance, NewColumn, QuarantinePage, Quarantined, Replayed, TypeName};
 pub use checks::ChecksKind;
 pub use content::Column;
 pub use dataset::{
@@ -30,8 +32,11 @@ pub use dataset::{
 };
 pub use engine::{DataEngine, EngineOptions};
 pub use error::{CODES, DataError};
-pub use files::{DOCUMENTS, FilesConfig, FilesKind, SourceType};
 pub use query::{QUERY_ROWS_MAX, QueryResult, TableInfo};
+pub use sources::{
+    Accepted, DOCUMENTS, FilesConfig, PushBody, PushConfig, PushLog, PushReply, RecordsConfig,
+    RecordsFormat, S3Config, Source, SourceKind, SourceType, Waiting,
+};
 pub use sql::SqlKind;
 pub use statement::{SqlOptions, SqlOutcome, only_reads_tables};
 pub use table::{

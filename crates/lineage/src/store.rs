@@ -152,8 +152,10 @@ impl Store {
     /// # Errors
     /// When its name is not plain, or it is damaged.
     pub fn log(&self, stream: &str) -> Result<Log, LineageError> {
-        let plain =
-            !stream.is_empty() && stream.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let plain = stream.starts_with(|c: char| c.is_ascii_lowercase())
+            && stream
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c));
         if !plain {
             return Err(LineageError::NotFound { what: "stream", id: stream.to_owned() });
         }

@@ -52,6 +52,52 @@ impl<S: Sync + Send> FromRequest<S> for FormBody {
     }
 }
 
+/// A body as bytes, decompressed as its Content-Encoding says. Both sizes are bounded.
+pub(crate) struct PackedBody(pub Vec<u8>);
+
+impl<S: Sync> FromRequest<S> for PackedBody {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+        let coding = request.headers().get(header::CONTENT_ENCODING).map_or("identity", |value| {
+            // What is not text is no coding that we know either.
+            value.to_str().unwrap_or("?")
+        });
+        let coding = coding.trim().to_ascii_lowercase();
+        let bytes = read(request, REQUEST_BODY_BYTES_MAX).await?;
+        let unpacked = tokio::task::spawn_blocking(move || unpack(&coding, &bytes)).await;
+        Ok(Self(unpacked.unwrap_or_else(|_| Err(crate::jobs::defect()))?))
+    }
+}
+
+fn unpack(coding: &str, bytes: &[u8]) -> Result<Vec<u8>, ServerError> {
+    use std::io::Read as _;
+    let broken = |error: std::io::Error| {
+        ServerError::field("content-encoding", format!("the body is not {coding}: {error}"))
+    };
+    let limit = limits::UNPACKED_BYTES_MAX;
+    let mut unpacked = Vec::new();
+    match coding {
+        "identity" | "" => return Ok(bytes.to_vec()),
+        "gzip" => {
+            let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(limit as u64 + 1);
+            reader.read_to_end(&mut unpacked).map_err(broken)?;
+        }
+        "zstd" => {
+            let decoder = zstd::stream::read::Decoder::new(bytes).map_err(broken)?;
+            decoder.take(limit as u64 + 1).read_to_end(&mut unpacked).map_err(broken)?;
+        }
+        _ => {
+            let reason = "`Content-Encoding` must be gzip or zstd, or left out";
+            return Err(ServerError::field("content-encoding", reason));
+        }
+    }
+    if unpacked.len() > limit {
+        return Err(ServerError::TooLarge { what: "decompressed body", limit });
+    }
+    Ok(unpacked)
+}
+
 async fn read(request: Request, limit: usize) -> Result<Bytes, ServerError> {
     let announced = request
         .headers()
@@ -105,7 +151,38 @@ fn deeper_than(bytes: &[u8], limit: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn bodies_are_unpacked_up_to_a_bound() {
+        use std::io::Write as _;
+        let gzip = |bytes: &[u8]| {
+            let level = flate2::Compression::fast();
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let zstd = |bytes: &[u8]| zstd::stream::encode_all(bytes, 1).unwrap();
+        for (coding, packed) in
+            [("gzip", gzip(b"{}")), ("zstd", zstd(b"{}")), ("identity", b"{}".to_vec())]
+        {
+            assert_eq!(unpack(coding, &packed).unwrap(), b"{}", "{coding}");
+        }
+        let bomb = vec![b' '; limits::UNPACKED_BYTES_MAX + 1];
+        for (coding, packed) in [("gzip", gzip(&bomb)), ("zstd", zstd(&bomb))] {
+            assert!(packed.len() < 100_000);
+            let error = unpack(coding, &packed).unwrap_err();
+            assert!(matches!(error, ServerError::TooLarge { .. }), "{error}");
+        }
+        for (coding, packed) in [("gzip", b"no".to_vec()), ("zstd", b"no".to_vec()), ("br", vec![])]
+        {
+            let error = unpack(coding, &packed).unwrap_err();
+            assert!(matches!(error, ServerError::BadRequest { .. }), "{error}");
+        }
+        let cut = gzip(b"{\"a\": 1}");
+        assert!(unpack("gzip", &cut[..cut.len() - 9]).is_err());
+    }
 
     #[test]
     fn depth_counts_brackets_outside_strings() {

@@ -99,6 +99,14 @@ pub enum ServerError {
         /// `in all` or `of this key`.
         whose: &'static str,
     },
+    /// More is sent to a source than is landed.
+    #[error("{waiting_bytes} bytes wait to be landed already, of at most {limit_bytes}")]
+    SourceFull {
+        /// Bytes that wait.
+        waiting_bytes: u64,
+        /// The most that may wait.
+        limit_bytes: u64,
+    },
     /// It took too long.
     #[error("no answer within {seconds} s")]
     TimedOut {
@@ -156,6 +164,8 @@ codes! {
         "The message says which field is wrong and why.";
     OVERLOADED 7030 Unavailable "too much is in progress"
         "Wait for as long as Retry-After says and send the request again.";
+    SOURCE_FULL 7032 Unavailable "a source takes no more for now"
+        "What was sent waits in the source's log to be landed in its table, and max_waiting_bytes of the source is reached. Nothing of this request was stored: send it again after Retry-After.";
     TIMED_OUT 7031 Unavailable "it took too long"
         "The request was given up. Ask for less, or use the streaming form, which has no such bound.";
     INTERNAL 7040 Failure "a defect in the server"
@@ -179,6 +189,7 @@ impl Explain for ServerError {
             Self::TooLarge { .. } => &TOO_LARGE,
             Self::BadRequest { .. } => &BAD_REQUEST,
             Self::Overloaded { .. } => &OVERLOADED,
+            Self::SourceFull { .. } => &SOURCE_FULL,
             Self::TimedOut { .. } => &TIMED_OUT,
             Self::Internal { .. } => &INTERNAL,
             Self::Shape { .. } => &SHAPE,

@@ -30,5 +30,5 @@ pub use config::{AuthMode, ServerConfig};
 pub use error::{CODES, ServerError};
 pub use keys::{KeyRecord, KeyRing, Role};
 pub use listen::{DISCOVERY_FILE, Discovery, Running, serve};
-pub use port::{Backend, ChatRequest, ChatTurn, PinnedRelease};
+pub use port::{Backend, ChatRequest, ChatTurn, IngestReply, IngestRequest, PinnedRelease};
 pub use routes::{Policy, RouteInfo, route_table};

@@ -8,6 +8,10 @@ pub const HEADERS_MAX: usize = 100;
 pub const HEADER_READ_SECONDS: u64 = 30;
 /// Nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 64;
+/// A compressed body after it was decompressed.
+pub const UNPACKED_BYTES_MAX: usize = 6 << 20;
+/// An idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// Body of a form.
 pub const FORM_BYTES_MAX: usize = 16 << 10;
 /// How long a request that does not stream may take.

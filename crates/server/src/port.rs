@@ -32,6 +32,13 @@ pub trait Backend: Send + Sync + 'static {
         cancel: &Cancel,
     ) -> Result<Value, Failure>;
 
+    /// Takes records that were sent to a source. They are durable when this returns.
+    ///
+    /// # Errors
+    /// When there is no such source, or the records cannot be understood or made durable: then
+    /// none was taken.
+    fn ingest(&self, request: &IngestRequest) -> Result<IngestReply, Failure>;
+
     /// The names that can be used as `model`.
     fn releases(&self) -> Vec<String>;
 
@@ -41,7 +48,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Why not, in words.
     fn ready(&self) -> Result<(), String>;
 
-    /// Gauges for `/metrics`: name, help, value.
+    /// Gauges for `/metrics`: name (with its labels in braces, if it has any), help, value. Those
+    /// of one name stand together.
     fn metrics(&self) -> Vec<(String, String, f64)>;
 
     /// The user manual: path without extension, and Markdown.
@@ -58,6 +66,40 @@ pub struct PinnedRelease {
     pub name: String,
     /// The digest of its manifest.
     pub digest: String,
+}
+
+/// Records that were sent to a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IngestRequest {
+    /// The source's name.
+    pub source: String,
+    /// The Content-Type.
+    pub content_type: String,
+    /// The header `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// The headers that begin with `ce-`, without it, in small letters.
+    pub event: Vec<(String, String)>,
+    /// The body, decompressed.
+    pub body: Vec<u8>,
+}
+
+/// How they were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IngestReply {
+    /// They are durable.
+    Accepted {
+        /// How many.
+        records: u64,
+        /// The place of the last one; none when there was no record.
+        offset: Option<u64>,
+    },
+    /// Too much waits to be landed; none was taken.
+    Full {
+        /// Bytes that wait.
+        waiting_bytes: u64,
+        /// The most that may wait.
+        limit_bytes: u64,
+    },
 }
 
 /// One question with the conversation before it.

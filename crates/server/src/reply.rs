@@ -78,7 +78,9 @@ impl From<ServerError> for Refusal {
         let status = match &error {
             ServerError::Forbidden { .. } | ServerError::Stranger { .. } => StatusCode::FORBIDDEN,
             ServerError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            ServerError::Overloaded { whose: "of this key" } => StatusCode::TOO_MANY_REQUESTS,
+            ServerError::Overloaded { whose: "of this key" } | ServerError::SourceFull { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             other => status_of(other.code().kind),
         };
         let param = match &error {

@@ -14,7 +14,7 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    api::{answers, health, keys, openai, openapi, ops},
+    api::{answers, health, ingest, keys, openai, openapi, ops},
     guard::{self, Gate},
     keys::Role,
     limits,
@@ -108,6 +108,8 @@ fn table() -> Vec<Route> {
         api(POST, "/v1/chat/completions", Read, "ask a release", openai::chat).within(limits::ANSWER_SECONDS),
         api(GET, "/v1/models", Read, "the releases that can be asked", openai::models),
         api(GET, "/v1/models/{*id}", Read, "one release", openai::model),
+        // Records for the sources of type `push`
+        api(POST, "/ingest/{source}", Write, "send records to a source", ingest::ingest),
         // Operations; each operation needs a role of its own as well, see api/ops.rs
         api(POST, "/api/v1/ops", Read, "run one operation, streamed as JSON lines", ops::run),
         api(GET, "/api/v1/answers/{id}/why", Read, "the chain of an answer", answers::why),

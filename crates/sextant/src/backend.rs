@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use sextant_app::{App, ChatAsk, Op};
+use sextant_app::{Accepted, App, ChatAsk, Op, PushBody, PushReply};
 use sextant_core::{Cancel, Events, Failure};
-use sextant_server::{Backend, ChatRequest, PinnedRelease};
+use sextant_server::{Backend, ChatRequest, IngestReply, IngestRequest, PinnedRelease};
 
 /// The application behind the server's port.
 pub struct AppBackend(pub Arc<App>);
@@ -42,6 +42,23 @@ impl Backend for AppBackend {
                 .collect(),
         };
         self.0.chat(&ask, cancel, on_delta)
+    }
+
+    fn ingest(&self, request: &IngestRequest) -> Result<IngestReply, Failure> {
+        let body = PushBody {
+            content_type: &request.content_type,
+            idempotency_key: request.idempotency_key.as_deref(),
+            event: &request.event,
+            bytes: &request.body,
+        };
+        Ok(match self.0.ingest(&request.source, &body)? {
+            PushReply::Accepted(Accepted { records, offset }) => {
+                IngestReply::Accepted { records, offset }
+            }
+            PushReply::Full { waiting_bytes, limit_bytes } => {
+                IngestReply::Full { waiting_bytes, limit_bytes }
+            }
+        })
     }
 
     fn releases(&self) -> Vec<String> {

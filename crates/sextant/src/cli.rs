@@ -293,6 +293,30 @@ pub enum DataCommand {
         /// The checks, such as checks/sections
         asset: String,
     },
+    /// Show the columns of a source's table and where their types come from
+    Schema {
+        /// The source, such as sources/orders
+        source: String,
+    },
+    /// List the rows that wait in a source's quarantine
+    Quarantine {
+        /// The source, such as sources/orders
+        source: String,
+        /// How many rows at most
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// How many rows to leave out at the beginning
+        #[arg(long, default_value_t = 0)]
+        skip: u32,
+    },
+    /// Put the rows of a source's quarantine through again, each once
+    Replay {
+        /// The source, such as sources/orders
+        source: String,
+        /// How many rows at most; all when absent
+        #[arg(long)]
+        limit: Option<u32>,
+    },
     /// Show rows of a dataset snapshot
     Dataset {
         id: String,

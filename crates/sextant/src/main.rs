@@ -130,6 +130,11 @@ fn operation(command: Command) -> Option<Op> {
                 Op::DataGc { dry_run, older_than_s: older_than }
             }
             DataCommand::Failures { asset } => Op::CheckFailures { asset },
+            DataCommand::Schema { source } => Op::DataSchema { source },
+            DataCommand::Quarantine { source, limit, skip } => {
+                Op::DataQuarantine { source, limit, skip }
+            }
+            DataCommand::Replay { source, limit } => Op::DataReplay { source, limit },
             DataCommand::Dataset { id, split, limit } => Op::DatasetShow { id, split, limit },
         },
         Command::Track(command) => match command {

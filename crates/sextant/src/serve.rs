@@ -25,6 +25,7 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     let running = runtime.block_on(start(&app, args))?;
     announce(&app, &running);
     let cancel = Cancel::new();
+    let lander = land_in_the_background(&app, &screen, &cancel)?;
     let watcher = if watch { Some(watch_project(&app, &screen, &cancel)?) } else { None };
     runtime.block_on(async {
         stop_signal().await;
@@ -35,6 +36,7 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     if let Some(watcher) = watcher {
         let _ = watcher.join();
     }
+    let _ = lander.join();
     Ok(0)
 }
 
@@ -96,6 +98,19 @@ async fn stop_signal() {
             let _ = interrupt.await;
         }
     }
+}
+
+/// Lands what is pushed to the sources, as long as the server runs.
+pub fn land_in_the_background(
+    app: &Arc<App>,
+    screen: &Arc<Screen>,
+    cancel: &Cancel,
+) -> Result<std::thread::JoinHandle<()>, Trouble> {
+    let (app, screen, cancel) = (app.clone(), screen.clone(), cancel.clone());
+    std::thread::Builder::new()
+        .name("land".to_owned())
+        .spawn(move || app.land_as_it_comes(&*screen, &cancel))
+        .map_err(|error| io_trouble("start landing", &error))
 }
 
 /// Builds once, then again whenever a file of the project changes.

@@ -43,7 +43,9 @@ fn facts(artifact: &Artifact) -> Option<String> {
             Some(format!("{} bytes, {}", meta["bytes"], digest(&meta["raw_digest"])?))
         }
         ArtifactKind::Chunk => Some(format!("bytes {}–{}", meta["byte_start"], meta["byte_end"])),
-        ArtifactKind::SourceBatch => file_count(meta).map(|count| format!("{count} files")),
+        ArtifactKind::SourceBatch => {
+            offsets(meta).or_else(|| file_count(meta).map(|count| format!("{count} files")))
+        }
         ArtifactKind::TableVersion => counted(&meta["rows"], "rows"),
         ArtifactKind::DatasetSnapshot => splits(meta),
         ArtifactKind::Checkpoint => {
@@ -121,6 +123,24 @@ fn scores(meta: &Value) -> Option<String> {
         }
     }
     Some(parts.join(", "))
+}
+
+/// `offsets 0–41`, with the partition where there are several.
+fn offsets(meta: &Value) -> Option<String> {
+    let partitions = meta["offsets"].as_object()?;
+    let range = |range: &Value| format!("{}–{}", range["from"], range["to"]);
+    let mut parts: Vec<String> = match partitions.len() {
+        0 => Vec::new(),
+        1 => partitions.values().map(|of| format!("offsets {}", range(of))).collect(),
+        _ => partitions
+            .iter()
+            .map(|(name, of)| format!("partition {name} offsets {}", range(of)))
+            .collect(),
+    };
+    if let Some(replayed) = meta["replayed"].as_u64().filter(|count| *count > 0) {
+        parts.push(format!("{replayed} from quarantine"));
+    }
+    Some(if parts.is_empty() { "nothing new".to_owned() } else { parts.join(", ") })
 }
 
 fn file_count(meta: &Value) -> Option<usize> {

@@ -42,6 +42,8 @@ use crate::{
 
 /// The key in a Delta commit that holds the content's digest.
 pub(crate) const CONTENT_KEY: &str = "sextant.content";
+/// How far back a table's log is searched for the content that it holds.
+const COMMITS_SEARCHED: usize = 100;
 /// How often a commit is tried again when another writer took its version number.
 const COMMIT_RETRIES_MAX: usize = 100;
 
@@ -61,9 +63,9 @@ pub struct TableMeta {
     pub rows: u64,
     /// Its columns.
     pub columns: Vec<Column>,
-    /// The digest of its rows and columns; of its history when it is `chained`.
+    /// The digest of its rows and columns; of its changes when it is `chained`.
     pub content: Digest,
-    /// Whether it is changed in place, so that its content is the digest of its history.
+    /// Whether it grows or is changed in place, so that its content is a chain of changes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chained: bool,
 }
@@ -319,10 +321,35 @@ impl DataEngine {
     /// is changed in place, each of its files.
     pub(crate) async fn is_whole(&self, meta: &TableMeta) -> Result<bool> {
         let place = self.place(meta)?;
+        if place.chained && place.asset.folder() != commits::OWN_TABLES {
+            return self.chain_holds(&place).await;
+        }
         if place.chained {
             return self.files_are_whole(&place).await;
         }
         Ok(self.content_at(&place).await? == meta.content)
+    }
+
+    /// Whether a chained table still is what its commit says: the commit carries the content, and
+    /// every row can be read and counted.
+    pub(crate) async fn chain_holds(&self, meta: &TableMeta) -> Result<bool> {
+        let failed = |error| DataError::table("open", &meta.asset)(error);
+        let table = self.open_at(meta).await?;
+        let commits: Vec<_> =
+            table.history(Some(COMMITS_SEARCHED)).try_collect().await.map_err(failed)?;
+        // A compaction says nothing of the content.
+        let said = commits.iter().find_map(|commit| commit.info.get(CONTENT_KEY));
+        if said.and_then(Value::as_str) != Some(meta.content.to_string().as_str()) {
+            return Ok(false);
+        }
+        let provider = self.pinned(meta).await?;
+        let frame = self.session().read_table(provider).map_err(DataError::engine)?;
+        let mut stream = frame.execute_stream().await.map_err(DataError::engine)?;
+        let mut rows = 0;
+        while let Some(batch) = stream.try_next().await.map_err(DataError::engine)? {
+            rows += batch.num_rows() as u64;
+        }
+        Ok(rows == meta.rows)
     }
 
     /// The rows of the pinned version; all columns when none are named.
@@ -373,9 +400,11 @@ pub(crate) fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -
     Ok(version)
 }
 
-/// A place where the torture runs may stop the process between the Delta commit and the act's.
+/// A place where the torture runs may stop the process: between two commits.
 pub(crate) fn failpoint(name: &'static str) -> Result<()> {
     fail::fail_point!(name, |_| Err(DataError::engine(format!("failpoint {name}"))));
+    #[cfg(test)]
+    crate::tests::stop_at(name)?;
     let _ = name;
     Ok(())
 }

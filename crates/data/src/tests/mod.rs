@@ -8,6 +8,8 @@ mod datasets;
 mod files;
 mod models;
 mod tables;
+mod push;
+mod records;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -19,8 +21,27 @@ use sextant_project::{
 };
 
 use crate::{
-    ChecksKind, DataEngine, DatasetKind, FilesKind, SqlKind, TableMeta, TextFunctions, TextSection,
+    ChecksKind, DataEngine, DatasetKind, SourceKind, SqlKind, TableMeta, TextFunctions, TextSection,
 };
+
+thread_local! {
+    /// The name of the failpoint at which this thread's next work stops.
+    static STOP: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+}
+
+/// Lets this thread's work stop at a failpoint, once.
+pub(crate) fn stop_next_at(name: &'static str) {
+    STOP.set(Some(name));
+}
+
+/// Stops here when it was asked to.
+pub(crate) fn stop_at(name: &'static str) -> crate::error::Result<()> {
+    if STOP.get() == Some(name) {
+        STOP.set(None);
+        return Err(crate::DataError::engine(format!("stopped at {name}")));
+    }
+    Ok(())
+}
 
 /// Splits at lines that begin with `#`.
 struct FakeText;
@@ -107,6 +128,22 @@ impl Bench {
         Self::new(&files)
     }
 
+    /// As after a crash: everything is opened again from what is on the disk.
+    pub(crate) fn reopen(self) -> Self {
+        let Self { folder, store, engine } = self;
+        drop((store, engine));
+        let store = Store::open(&folder.path().join(".sextant"), OpenOptions::default()).unwrap();
+        let engine = DataEngine::new(store.clone(), Arc::new(FakeText)).unwrap();
+        Self { folder, store, engine }
+    }
+
+    /// A source in which records arrive.
+    pub(crate) fn source(&self, name: &str) -> crate::Source {
+        let path = Path::new("sources").join(format!("{name}.toml"));
+        let file = sextant_project::config::read_project_file(self.root(), &path, &|_| None);
+        SourceKind::new(self.engine.clone()).open(&file.unwrap()).unwrap().unwrap()
+    }
+
     pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
@@ -119,7 +156,7 @@ impl Bench {
 
     pub(crate) fn load(&self) -> Result<Project, sextant_core::Failure> {
         let kinds: Vec<Arc<dyn AssetKind>> = vec![
-            Arc::new(FilesKind::new(self.engine.clone())),
+            Arc::new(SourceKind::new(self.engine.clone())),
             Arc::new(SqlKind::new(self.engine.clone(), BTreeMap::new())),
             Arc::new(ChecksKind::new(self.engine.clone())),
             Arc::new(DatasetKind::new(self.engine.clone())),
@@ -159,6 +196,27 @@ impl Bench {
     pub(crate) fn has_version(&self, asset: &str) -> bool {
         State::load(&self.store).unwrap().version(&asset.parse().unwrap()).is_some()
     }
+}
+
+/// Builds one asset on this thread until it stops at a failpoint, as a crash would stop it.
+pub(crate) fn build_until(bench: &Bench, asset: &str, step: &'static str) {
+    let project = bench.load().unwrap();
+    let asset = &project.graph.get(&asset.parse().unwrap()).unwrap().asset;
+    let inputs = BTreeMap::new();
+    let before = State::load(&bench.store).unwrap().latest.get(asset.id()).cloned();
+    let mut act = bench.store.begin(sextant_core::ActivityKind::Ingest, "killed");
+    let cancel = Cancel::new();
+    let context = sextant_project::BuildContext {
+        store: &bench.store,
+        root: bench.root(),
+        asset: asset.id(),
+        inputs: &inputs,
+        previous: before.map(|row| row.as_input()),
+        events: &Silent,
+        cancel: &cancel,
+    };
+    stop_next_at(step);
+    assert!(asset.build(&context, &mut act).is_err(), "{step}");
 }
 
 pub(crate) fn of<'a>(report: &'a BuildReport, asset: &str) -> &'a AssetReport {

@@ -50,8 +50,12 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
     let backend = Arc::clone(&shared.backend);
     let gauges = blocking(move |_| Ok(backend.metrics())).await?;
     let mut text = own_metrics(&shared);
-    for (name, help, value) in gauges {
-        gauge(&mut text, &name, "gauge", &help, &[(String::new(), value)]);
+    let named = |name: &str| name.find('{').unwrap_or(name.len());
+    for group in gauges.chunk_by(|a, b| a.0[..named(&a.0)] == b.0[..named(&b.0)]) {
+        let Some((name, help, _)) = group.first() else { continue };
+        let values: Vec<_> =
+            group.iter().map(|(name, _, value)| (name[named(name)..].to_owned(), *value)).collect();
+        gauge(&mut text, &name[..named(name)], "gauge", help, &values);
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

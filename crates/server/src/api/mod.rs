@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod health;
+pub(crate) mod ingest;
 pub(crate) mod keys;
 pub(crate) mod openai;
 pub(crate) mod openapi;

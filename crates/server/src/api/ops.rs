@@ -33,6 +33,7 @@ const OPS: &[(&str, Role)] = &[
     ("passage", Role::Read), ("eval_show", Role::Read), ("check_failures", Role::Read),
     ("replay", Role::Read), ("doctor", Role::Read), ("holes", Role::Read),
     ("explain", Role::Read), ("config_check", Role::Read), ("config_schema", Role::Read),
+    ("data_schema", Role::Read), ("data_quarantine", Role::Read), ("data_replay", Role::Write),
     ("config_show", Role::Write), ("build", Role::Write), ("rollback", Role::Write),
     ("release_create", Role::Write), ("release_gate", Role::Write),
     ("release_promote", Role::Write),

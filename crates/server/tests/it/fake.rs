@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 use sextant_core::{Cancel, Code, Event, Events, ExitKind, Explain, Failure, Place};
-use sextant_server::{Backend, ChatRequest, PinnedRelease};
+use sextant_server::{Backend, ChatRequest, IngestReply, IngestRequest, PinnedRelease};
 
 #[derive(Default)]
 pub struct Fake {
@@ -367,6 +367,16 @@ impl Backend for Fake {
             }
         }
         Ok(answer)
+    }
+
+    fn ingest(&self, request: &IngestRequest) -> Result<IngestReply, Failure> {
+        match request.source.as_str() {
+            "orders" => {
+                Ok(IngestReply::Accepted { records: request.body.len() as u64, offset: Some(7) })
+            }
+            "full" => Ok(IngestReply::Full { waiting_bytes: 9, limit_bytes: 9 }),
+            _ => Err(Broken("no such source", &NOT_FOUND).into()),
+        }
     }
 
     fn releases(&self) -> Vec<String> {

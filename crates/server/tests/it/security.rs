@@ -292,3 +292,27 @@ fn codes_are_ours_and_differ() {
     numbers.dedup();
     assert_eq!(numbers.len(), CODES.len());
 }
+
+/// Sending records changes something: a reader may not. A full source says when to come again.
+#[tokio::test]
+async fn records_are_taken_from_writers() {
+    let world = World::new(AuthMode::Required, Fake::default()).await;
+    let with = credentials(&world).await;
+    for (path, who, status) in [
+        ("/ingest/orders", Who::Nobody, 401),
+        ("/ingest/orders", Who::Reader, 403),
+        ("/ingest/orders", Who::Writer, 200),
+        ("/ingest/none", Who::Writer, 404),
+        ("/ingest/full", Who::Writer, 429),
+    ] {
+        let reply = with(Ask::post(path, json!({ "n": 1 })), who).send(world.addr).await;
+        assert_eq!(reply.status, status, "{path} {who:?}: {}", reply.body);
+        assert_eq!(reply.header("retry-after").is_some(), status == 429);
+        if status == 200 {
+            assert_eq!(reply.json(), json!({ "accepted": 7, "offset": 7 }));
+        }
+    }
+    let long = with(Ask::post("/ingest/orders", "{}"), Who::Writer);
+    let reply = long.with("idempotency-key", "k".repeat(300)).send(world.addr).await;
+    assert_eq!((reply.status, reply.code().as_str()), (400, "SXT-7022"));
+}

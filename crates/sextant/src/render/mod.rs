@@ -2,6 +2,7 @@
 //! to text; `--json` prints that same JSON instead.
 
 mod answers;
+mod arrivals;
 mod assets;
 mod lineage;
 mod releases;
@@ -54,6 +55,9 @@ pub fn render(op: &Op, result: &Value) -> String {
         Op::DataTags {} => tables::tags(result),
         Op::DataUntag { .. } => tables::untagged(result),
         Op::DataGc { .. } => tables::gc(result),
+        Op::DataSchema { .. } => arrivals::schema(result),
+        Op::DataQuarantine { .. } => arrivals::quarantine(result),
+        Op::DataReplay { .. } => arrivals::replay(result),
         Op::CheckFailures { .. } => assets::failures(result),
         Op::Explain { .. } => lineage::explain(result),
         Op::ConfigShow {} => assets::config(result),
@@ -77,6 +81,7 @@ pub fn next_steps(op: &Op, result: &Value) -> Vec<String> {
         Op::DataTables {} => &["sextant sql \"SELECT …\"", "sextant data history TABLE"],
         Op::DataHistory { .. } => &["sextant data show TABLE@VERSION"],
         Op::DataGc { dry_run: true, .. } => &["sextant data gc"],
+        Op::DataQuarantine { .. } => &["sextant data replay SOURCE"],
         _ => &[],
     };
     steps.iter().map(|step| (*step).to_owned()).collect()

@@ -6,6 +6,7 @@
 mod damage;
 mod files;
 mod ids;
+mod ingest;
 mod output;
 mod processes;
 mod project;

@@ -109,10 +109,10 @@ fn a_lock_file_without_a_holder_locks_nobody_out() {
 }
 
 /// A server that is stopped when the test ends.
-struct Server(Option<Child>, String);
+pub struct Server(Option<Child>, String);
 
 impl Server {
-    fn start(project: &Project) -> Self {
+    pub fn start(project: &Project) -> Self {
         let note = project.data("server.json");
         let child = project.spawn(&["serve", "--port", "0"]);
         let mut address = String::new();
@@ -134,7 +134,25 @@ impl Server {
         response
     }
 
-    fn stop(mut self, name: &str) -> Ended {
+    /// Sends a body; the status and the body of the answer. `None` when the server went away.
+    pub fn post(&self, path: &str, key: &str, body: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(&self.1).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+        let (host, length) = (&self.1, body.len());
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nIdempotency-Key: {key}\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        )
+        .ok()?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).ok()?;
+        let status = response.split(' ').nth(1)?.parse().ok()?;
+        Some((status, response.split_once("\r\n\r\n")?.1.to_owned()))
+    }
+
+    pub fn stop(mut self, name: &str) -> Ended {
         let child = self.0.take().unwrap();
         signal(&child, name);
         ended(child)

@@ -2,25 +2,23 @@
 //! per file, one document version per content, and only what changed is read again.
 
 mod build;
-mod scan;
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sextant_core::{Digest, Failure, limits};
 use sextant_lineage::Act;
 use sextant_project::{
-    About, Asset, AssetFile, AssetId, AssetKind, BuildContext, Built, Refresh, parse_asset_toml,
-    recipe_digest,
+    About, Asset, AssetFile, AssetId, BuildContext, Built, Refresh, parse_asset_toml, recipe_digest,
 };
 
 use crate::{
     DataEngine,
-    error::{DataError, Result},
+    error::DataError,
+    sources::scan::{self, Rules},
 };
-pub(crate) use scan::{Found, Rules};
 
 /// The table that a source of files makes.
 pub const DOCUMENTS: &str = "documents";
@@ -34,7 +32,10 @@ const FORMAT: u32 = 1;
 pub struct FilesConfig {
     /// What kind of source it is: `files`.
     #[serde(rename = "type")]
-    pub kind: SourceType,
+    pub kind: FilesType,
+    /// What the files hold: text, when it is left out.
+    #[serde(default)]
+    pub format: TextFormat,
     /// The folder, relative to the project.
     pub path: String,
     /// Which files are read, as globs relative to the folder.
@@ -57,12 +58,21 @@ pub struct FilesConfig {
     pub tags: Vec<String>,
 }
 
-/// The kinds of source.
+/// The type of a source of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum SourceType {
+pub enum FilesType {
     /// Text files in a folder.
     Files,
+}
+
+/// What the files of a source of text hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TextFormat {
+    /// UTF-8 text, such as Markdown: one row a file.
+    #[default]
+    Text,
 }
 
 fn everything() -> Vec<String> {
@@ -73,65 +83,6 @@ const fn max_file_bytes() -> u64 {
     limits::DOCUMENT_BYTES_MAX
 }
 
-/// Reads `sources/*.toml`.
-#[derive(Debug, Clone)]
-pub struct FilesKind {
-    engine: DataEngine,
-}
-
-impl FilesKind {
-    /// A kind whose tables are written by this engine.
-    pub const fn new(engine: DataEngine) -> Self {
-        Self { engine }
-    }
-}
-
-impl AssetKind for FilesKind {
-    fn noun(&self) -> &'static str {
-        "source"
-    }
-
-    fn folder(&self) -> &'static str {
-        "sources"
-    }
-
-    fn accepts(&self, extension: &str) -> bool {
-        extension == "toml"
-    }
-
-    fn schema(&self) -> Option<Value> {
-        serde_json::to_value(schemars::schema_for!(FilesConfig)).ok()
-    }
-
-    fn load(&self, file: &AssetFile) -> Result<Vec<Arc<dyn Asset>>, Failure> {
-        let config: FilesConfig = parse_asset_toml(file)?;
-        let refuse = |message: String, fix: &str| DataError::Config {
-            place: file.place(None, None),
-            message,
-            fix: fix.to_owned(),
-        };
-        let id = AssetId::of(self.folder(), &file.stem())
-            .map_err(|message| refuse(message, "rename the file"))?;
-        let rules = Rules::new(&config).map_err(|error| {
-            refuse(format!("not a glob: {error}"), "write globs such as `**/*.md`")
-        })?;
-        let about = About {
-            description: config.description.clone(),
-            owner: config.owner.clone(),
-            tags: config.tags.clone(),
-        };
-        Ok(vec![Arc::new(FilesAsset {
-            engine: self.engine.clone(),
-            id,
-            about,
-            file: file.path.clone(),
-            folder: file.root.join(&config.path),
-            rules,
-            config,
-        })])
-    }
-}
-
 pub(crate) struct FilesAsset {
     engine: DataEngine,
     id: AssetId,
@@ -140,6 +91,33 @@ pub(crate) struct FilesAsset {
     folder: std::path::PathBuf,
     rules: Rules,
     config: FilesConfig,
+}
+
+impl FilesAsset {
+    pub(crate) fn load(engine: &DataEngine, file: &AssetFile) -> Result<Self, Failure> {
+        let config: FilesConfig = parse_asset_toml(file)?;
+        let id = super::asset_id(file)?;
+        let rules = Rules::new(&config.include, &config.exclude, config.max_file_bytes);
+        let rules = rules.map_err(|error| DataError::Config {
+            place: file.place(None, None),
+            message: format!("not a glob: {error}"),
+            fix: "write globs such as `**/*.md`".to_owned(),
+        })?;
+        let about = About {
+            description: config.description.clone(),
+            owner: config.owner.clone(),
+            tags: config.tags.clone(),
+        };
+        Ok(Self {
+            engine: engine.clone(),
+            id,
+            about,
+            file: file.path.clone(),
+            folder: file.root.join(&config.path),
+            rules,
+            config,
+        })
+    }
 }
 
 impl Asset for FilesAsset {

@@ -19,19 +19,15 @@ use sextant_core::{ActivityKind, ArtifactKind, Digest};
 use sextant_lineage::Act;
 use sextant_project::{BuildContext, Built};
 
-use super::{DOCUMENTS, FilesAsset, Found, scan};
+use super::{DOCUMENTS, FilesAsset};
 use crate::{
     catalog::{self, FileRow},
     content,
     error::{DataError, Result},
+    sources::scan::{self, Found},
     table::{self, NewTable, TableMeta},
 };
 
-/// A file written within one tick of the file system's clock before we read it may be written again
-/// without a new time: it is read again next time. A time without a fraction of a second betrays a
-/// clock that ticks in seconds.
-const TICK_NS: i64 = 20_000_000;
-const COARSE_TICK_NS: i64 = 2_000_000_000;
 /// A table version is tied to each of its documents up to this many; beyond, through its batch.
 const DOCUMENT_EDGES_MAX: usize = 10_000;
 /// How often a long read tells how far it is.
@@ -131,7 +127,7 @@ fn read_batch(
             context.progress(index as u64, Some(found.len() as u64), &file.path);
         }
         let old = known.get(&file.path);
-        if let Some(row) = old.filter(|row| is_settled(row, file)) {
+        if let Some(row) = old.filter(|row| scan::is_settled(row, file)) {
             batch.rows.insert(file.path.clone(), row.clone());
             continue;
         }
@@ -166,14 +162,6 @@ fn read_batch(
     batch.removed = known.keys().filter(|path| !batch.rows.contains_key(*path)).cloned().collect();
     batch.removed.sort();
     Ok(batch)
-}
-
-fn is_settled(row: &FileRow, file: &Found) -> bool {
-    let tick = if row.mtime_ns % 1_000_000_000 == 0 { COARSE_TICK_NS } else { TICK_NS };
-    row.bytes == file.bytes
-        && row.mtime_ns == file.mtime_ns
-        && row.inode == file.inode
-        && row.mtime_ns < row.read_ns.saturating_sub(tick)
 }
 
 /// The rows of the previous table version that stay as they are. A document without such a row

@@ -11,9 +11,16 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use sextant_core::{Digest, DigestHasher, limits};
 use walkdir::{DirEntry, WalkDir};
 
-use super::FilesConfig;
-use crate::error::{DataError, Result};
+use crate::{
+    catalog::FileRow,
+    error::{DataError, Result},
+};
 
+/// A file written within one tick of the file system's clock before we read it may be written again
+/// without a new time: it is read again next time. A time without a fraction of a second betrays a
+/// clock that ticks in seconds.
+const TICK_NS: i64 = 20_000_000;
+const COARSE_TICK_NS: i64 = 2_000_000_000;
 /// Which paths are read.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
@@ -23,7 +30,11 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn new(config: &FilesConfig) -> Result<Self, globset::Error> {
+    pub(crate) fn new(
+        include: &[String],
+        exclude: &[String],
+        max_file_bytes: u64,
+    ) -> Result<Self, globset::Error> {
         let set = |globs: &[String]| {
             let mut builder = GlobSetBuilder::new();
             for glob in globs {
@@ -31,14 +42,10 @@ impl Rules {
             }
             builder.build()
         };
-        Ok(Self {
-            include: set(&config.include)?,
-            exclude: set(&config.exclude)?,
-            max_file_bytes: config.max_file_bytes,
-        })
+        Ok(Self { include: set(include)?, exclude: set(exclude)?, max_file_bytes })
     }
 
-    fn takes(&self, path: &str) -> bool {
+    pub(crate) fn takes(&self, path: &str) -> bool {
         self.include.is_match(path) && !self.exclude.is_match(path)
     }
 }
@@ -151,9 +158,26 @@ pub(crate) fn fingerprint(found: &[Found]) -> Digest {
     hasher.finish()
 }
 
+/// Whether a file is surely as it was when it was read.
+pub(crate) fn is_settled(row: &FileRow, file: &Found) -> bool {
+    let tick = if row.mtime_ns % 1_000_000_000 == 0 { COARSE_TICK_NS } else { TICK_NS };
+    row.bytes == file.bytes
+        && row.mtime_ns == file.mtime_ns
+        && row.inode == file.inode
+        && row.mtime_ns < row.read_ns.saturating_sub(tick)
+}
+
 /// Reads a found file whole, as text. It is opened without following a link, so that a file
 /// swapped for one after the walk is not followed either.
 pub(crate) fn read_text(folder: &Path, file: &Found, max_bytes: u64) -> Result<String> {
+    let bytes = read(folder, file, max_bytes)?;
+    let path = folder.join(&file.path);
+    String::from_utf8(bytes)
+        .map_err(|error| DataError::NotText { path, offset: error.utf8_error().valid_up_to() })
+}
+
+/// As [`read_text`], whatever the file holds.
+pub(crate) fn read(folder: &Path, file: &Found, max_bytes: u64) -> Result<Vec<u8>> {
     use std::io::Read as _;
     let path: PathBuf = folder.join(&file.path);
     let unreadable = |source| DataError::SourceFile { path: path.clone(), source };
@@ -168,6 +192,5 @@ pub(crate) fn read_text(folder: &Path, file: &Found, max_bytes: u64) -> Result<S
             limit: format!("{max_bytes} bytes"),
         });
     }
-    String::from_utf8(bytes)
-        .map_err(|error| DataError::NotText { path, offset: error.utf8_error().valid_up_to() })
+    Ok(bytes)
 }

@@ -1,0 +1,124 @@
+//! Which columns does a batch give, and which of its records fit?
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::arrow::datatypes::Schema;
+use serde_json::Value;
+
+use super::{
+    Fault, Format, NewColumn, Places, Plan, Record, Rules, TypeName,
+    shape::{Sorted, sort},
+};
+use crate::content;
+
+fn plan(schema: &[(&str, TypeName)], on_new_column: NewColumn) -> Plan {
+    let schema: BTreeMap<_, _> =
+        schema.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
+    let places = Places { partition: None, offset: "_offset", arrived_at: None };
+    Plan {
+        asset: "sources/t".parse().unwrap(),
+        table: "t".to_owned(),
+        uri: "test:t".to_owned(),
+        partitions: vec!["0".to_owned()],
+        rules: Arc::new(Rules {
+            schema,
+            hints: BTreeMap::new(),
+            on_new_column,
+            key: vec![],
+            places,
+            loose: false,
+        }),
+        decode: |_, text| match serde_json::from_str(text) {
+            Ok(Value::Object(fields)) => Ok(fields),
+            _ => Err(Fault::new("json", "no")),
+        },
+    }
+}
+
+fn sorted(plan: &Plan, table: Option<&Schema>, texts: &[&str]) -> Sorted {
+    let record = |(offset, text): (usize, &&str)| Record {
+        partition: "0".into(),
+        offset: offset as i64,
+        arrived_at: 0,
+        format: Format::Json,
+        text: (*text).to_owned(),
+    };
+    sort(plan, table, texts.iter().enumerate().map(record).collect()).unwrap()
+}
+
+/// `column type` for each column but the place.
+fn columns(sorted: &Sorted) -> String {
+    let columns = content::columns(&sorted.good.schema());
+    let words = columns.iter().filter(|column| column.name != "_offset");
+    words
+        .map(|column| format!("{} {}", column.name, column.data_type))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[test]
+fn a_first_batch_decides_the_columns() {
+    for (texts, expected) in [
+        (vec![r#"{"a":1,"b":"x","c":true}"#], "a bigint, b text, c boolean"),
+        (vec![r#"{"a":1}"#, r#"{"a":2.5}"#], "a double"),
+        (vec![r#"{"a":1}"#, r#"{"a":"x"}"#], "a text"),
+        (vec![r#"{"a":null}"#, r#"{"b":1}"#], "b bigint"),
+        (vec![r#"{"a":{"b":1}}"#, r#"{"a":[1]}"#], "a text"),
+        (vec![r#"{"a":18446744073709551615}"#], "a text"),
+        (vec!["broken", r#"{"a":1}"#], "a bigint"),
+    ] {
+        let plan = plan(&[], NewColumn::Quarantine);
+        assert_eq!(columns(&sorted(&plan, None, &texts)), expected, "{texts:?}");
+    }
+}
+
+#[test]
+fn values_fit_or_say_why() {
+    use TypeName::{Bigint, Boolean, Date, Double, Text, Timestamp};
+    for (kind, value, fits) in [
+        (Text, "\"x\"", true),
+        (Text, "5", true),
+        (Text, "[1]", true),
+        (Bigint, "5", true),
+        (Bigint, "5.0", true),
+        (Bigint, "5.5", false),
+        (Bigint, "\"5\"", false),
+        (Bigint, "9223372036854775808", false),
+        (Double, "5", true),
+        (Double, "9007199254740993", false),
+        (Boolean, "1", false),
+        (Date, "\"2026-11-23\"", true),
+        (Date, "\"23.11.2026\"", false),
+        (Timestamp, "\"2026-11-23T10:00:00+01:00\"", true),
+        (Timestamp, "\"soon\"", false),
+        (Timestamp, "null", true),
+    ] {
+        let plan = plan(&[("a", kind)], NewColumn::Add);
+        let text = format!("{{\"a\":{value}}}");
+        let sorted = sorted(&plan, None, &[&text]);
+        assert_eq!(sorted.bad.is_empty(), fits, "{kind:?} {value}");
+        if let Some((_, fault)) = sorted.bad.first() {
+            assert!(fault.rule == "type" && fault.reason.contains("`a` must be"), "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn a_new_column_is_added_refused_or_left_out() {
+    let table = sorted(&plan(&[], NewColumn::Add), None, &[r#"{"a":1}"#]).good.schema();
+    for (choice, expected, rows) in [
+        (NewColumn::Add, "a bigint, b text", 2),
+        (NewColumn::Quarantine, "a bigint", 1),
+        (NewColumn::Ignore, "a bigint", 2),
+    ] {
+        let plan = plan(&[], choice);
+        let sorted = sorted(&plan, Some(&table), &[r#"{"a":2}"#, r#"{"a":3,"b":"x"}"#]);
+        assert_eq!(columns(&sorted), expected);
+        assert_eq!(sorted.good.num_rows(), rows);
+    }
+    // Two names that a table cannot tell apart.
+    let alike = sorted(&plan(&[], NewColumn::Add), Some(&table), &[r#"{"A":1}"#]);
+    assert_eq!(alike.bad[0].1.rule, "new_column");
+}
