@@ -180,6 +180,7 @@ impl App {
             | Op::DataHistory { .. }
             | Op::DataShow { .. }
             | Op::DataRestore { .. }
+            | Op::DataRestoreTag { .. }
             | Op::DataReplace { .. }
             | Op::DataCompact { .. }
             | Op::DataZorder { .. }
