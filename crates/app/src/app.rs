@@ -184,6 +184,7 @@ impl App {
             | Op::DataHistory { .. }
             | Op::DataShow { .. }
             | Op::DataRestore { .. }
+            | Op::DataRestoreTag { .. }
             | Op::DataReplace { .. }
             | Op::DataCompact { .. }
             | Op::DataZorder { .. }

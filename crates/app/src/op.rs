@@ -154,6 +154,12 @@ pub enum Op {
         /// A number, a tag, a digest or a time.
         version: String,
     },
+    /// Makes all tables of the user's own that a tag or a branch names hold what they held then,
+    /// visible together.
+    DataRestoreTag {
+        /// The tag or branch.
+        name: String,
+    },
     /// Puts the rows of a query in the place of those that a predicate holds for.
     DataReplace {
         /// The table's name or asset.
@@ -312,6 +318,7 @@ impl Op {
                 | Self::Fsck { repair: true }
                 | Self::Sql { .. }
                 | Self::DataRestore { .. }
+                | Self::DataRestoreTag { .. }
                 | Self::DataReplace { .. }
                 | Self::DataCompact { .. }
                 | Self::DataZorder { .. }

@@ -25,6 +25,9 @@ impl App {
             }
             Op::DataShow { table, limit } => json!(engine.show(&table, limit as usize, cancel)?),
             Op::DataRestore { table, version } => json!(engine.restore(&table, &version, cancel)?),
+            Op::DataRestoreTag { name } => {
+                json!({ "tables": engine.restore_tag(&name, cancel)? })
+            }
             Op::DataReplace { table, predicate, sql } => {
                 let options = self.sql_options(1);
                 json!(engine.replace_where(&table, &predicate, &sql, &options, cancel)?)

@@ -34,7 +34,7 @@ const CONTENT_FORMAT: &str = "sextant-table-1";
 const CHAIN_FORMAT: &str = "sextant-chain-1";
 
 /// Changes when the digest of the same commit would.
-const CHAIN_FORMAT: &str = "sextant-table-chain-1";
+const CHANGE_FORMAT: &str = "sextant-table-chain-1";
 
 /// What one commit did to a table.
 #[derive(Debug, Clone, Default)]
@@ -198,7 +198,7 @@ pub(crate) fn content_digest(
 /// The content of a table after a change to the content before.
 pub(crate) fn after_change(before: Option<&Digest>, what: &str, change: &Digest) -> Digest {
     let mut hasher = DigestHasher::new();
-    hasher.update(CHAIN_FORMAT).update([0]).update(what).update([0]);
+    hasher.update(CHANGE_FORMAT).update([0]).update(what).update([0]);
     if let Some(before) = before {
         hasher.update(before.as_raw());
     }

@@ -227,13 +227,17 @@ pub enum DataCommand {
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Make a table hold what it held at an older version
+    /// Make a table hold what it held at an older version, or all tables that a tag names
     Restore {
         /// The table's name
-        table: String,
+        #[arg(required_unless_present = "tag", requires = "to")]
+        table: Option<String>,
         /// A number, a tag, a digest or a time
         #[arg(value_name = "VERSION")]
-        to: String,
+        to: Option<String>,
+        /// Restore all tables of your own that this tag or branch names, together
+        #[arg(long, value_name = "NAME", conflicts_with = "table")]
+        tag: Option<String>,
     },
     /// Put the rows of a query in the place of those that a predicate holds for
     Replace {

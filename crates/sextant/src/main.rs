@@ -114,7 +114,11 @@ fn operation(command: Command) -> Option<Op> {
             DataCommand::Query { sql, limit } => Op::DataQuery { sql, limit },
             DataCommand::History { table, limit } => Op::DataHistory { table, limit },
             DataCommand::Show { table, limit } => Op::DataShow { table, limit },
-            DataCommand::Restore { table, to } => Op::DataRestore { table, version: to },
+            DataCommand::Restore { tag: Some(name), .. } => Op::DataRestoreTag { name },
+            DataCommand::Restore { table, to, .. } => Op::DataRestore {
+                table: table.unwrap_or_default(),
+                version: to.unwrap_or_default(),
+            },
             DataCommand::Replace { table, predicate, sql } => {
                 Op::DataReplace { table, predicate, sql }
             }

@@ -10,6 +10,7 @@ mod damage;
 mod ops;
 mod pins;
 mod releases;
+mod tables;
 
 use std::{fs, path::Path};
 

@@ -99,7 +99,7 @@ impl Target {
     fn next_content(&self, what: &str, rows: &RecordBatch) -> Result<Digest> {
         let batch = std::slice::from_ref(rows);
         let change = content::content_digest(&rows.schema(), batch).map_err(DataError::engine)?;
-        Ok(content::chained(self.content.as_ref(), what, &change))
+        Ok(content::after_change(self.content.as_ref(), what, &change))
     }
 }
 

@@ -45,11 +45,11 @@ impl DataEngine {
             return self.append(target, change).await;
         }
         let listed = Digest::of(json!([column, files, anew]).to_string());
-        let content = content::chained(target.content.as_ref(), "replace", &listed);
+        let content = content::after_change(target.content.as_ref(), "replace", &listed);
         let batch = std::slice::from_ref(&change.rows);
         let added = content::content_digest(&change.rows.schema(), batch);
         let content =
-            content::chained(Some(&content), "append", &added.map_err(DataError::engine)?);
+            content::after_change(Some(&content), "append", &added.map_err(DataError::engine)?);
         let failed = DataError::table("write", &target.asset);
         let schema = change.rows.schema();
         let rows = MemTable::try_new(schema, vec![vec![change.rows]]).map_err(DataError::engine)?;
@@ -116,7 +116,7 @@ impl DataEngine {
         }
         let types = content::columns(&schema);
         let change = Digest::of(json!(types).to_string());
-        let content = content::chained(target.content.as_ref(), "retype", &change);
+        let content = content::after_change(target.content.as_ref(), "retype", &change);
         let failed = DataError::table("write", &target.asset);
         let rows = MemTable::try_new(schema, vec![rows]).map_err(DataError::engine)?;
         let source = provider_as_source(Arc::new(rows));
@@ -145,7 +145,7 @@ impl DataEngine {
     ) -> Result<Target> {
         let content = target.content.as_ref();
         let listed = json!(released).to_string();
-        let content = content::chained(content, "release", &Digest::of(listed));
+        let content = content::after_change(content, "release", &Digest::of(listed));
         let failed = DataError::table("write", &target.asset);
         let session = DeltaSessionContext::with_runtime_env(self.environment());
         let mut by_partition: BTreeMap<&str, Vec<Expr>> = BTreeMap::new();

@@ -157,25 +157,37 @@ impl DataEngine {
             .then(|| lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let before = catalog::newest_table(&self.store().read()?, asset)?;
         let note = note_of(&change, &about);
+        self.commit_change_of(asset, &change, &note, about.action, cancel)?;
+        failpoint("data.after_delta_commit")?;
+        self.catch_up(asset)?;
+        self.outcome(asset, &note, before.map(|row| row.meta.delta_version))
+    }
+
+    /// Commits a change, again when another writer changed what it read.
+    pub(crate) fn commit_change_of(
+        &self,
+        asset: &AssetId,
+        change: &Change,
+        note: &CommitNote,
+        action: &str,
+        cancel: &Cancel,
+    ) -> Result<()> {
         let mut tries = 0;
         loop {
             let (engine, table) = (self.clone(), asset.clone());
-            let (change, note) = (change.clone(), self.note_for(asset, &note)?);
+            let (change, note) = (change.clone(), self.note_for(asset, note)?);
             let done = self.block(Some(cancel), async move {
                 engine.commit_once(&table, &change, note).await
             })?;
             match done {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(error) if is_conflict(&error) && tries < TRIES_MAX => {
                     tries += 1;
                     std::thread::sleep(WAIT * tries);
                 }
-                Err(error) => return Err(explain(asset, &about, error)),
+                Err(error) => return Err(explain(asset, action, error)),
             }
         }
-        failpoint("data.after_delta_commit")?;
-        self.catch_up(asset)?;
-        self.outcome(asset, &note, before.map(|row| row.meta.delta_version))
     }
 
     /// Tables that an asset makes are changed by changing the asset; only how their files lie may
@@ -360,7 +372,12 @@ impl DataEngine {
     }
 
     /// What the recorded commit made; the present version when there was no commit.
-    fn outcome(&self, asset: &AssetId, note: &CommitNote, before: Option<u64>) -> Result<Changed> {
+    pub(crate) fn outcome(
+        &self,
+        asset: &AssetId,
+        note: &CommitNote,
+        before: Option<u64>,
+    ) -> Result<Changed> {
         let reader = self.store().read()?;
         let newest = catalog::newest_table(&reader, asset)?.ok_or_else(|| {
             DataError::engine(format!("{asset} was written and is not in the catalog"))
@@ -409,6 +426,7 @@ fn note_of(change: &Change, about: &About) -> CommitNote {
             Change::Restore { delta_version } => Some(*delta_version),
             _ => None,
         },
+        set: None,
     }
 }
 
@@ -482,10 +500,10 @@ fn is_conflict(error: &DeltaTableError) -> bool {
 }
 
 /// Stored files at fault, another writer, or else the statement.
-fn explain(asset: &AssetId, about: &About, error: DeltaTableError) -> DataError {
+fn explain(asset: &AssetId, action: &str, error: DeltaTableError) -> DataError {
     if is_conflict(&error) {
         return DataError::Taken {
-            message: format!("other writers kept changing {asset} under this {}", about.action),
+            message: format!("other writers kept changing {asset} under this {action}"),
             fix: "repeat the statement".to_owned(),
         };
     }

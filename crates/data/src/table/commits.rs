@@ -6,7 +6,7 @@
 //! Commits are recorded in their order and one at a time, because each content is chained to the
 //! one before. What a commit read that nobody told us becomes a hole that `why` shows.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::PoisonError};
 
 use datafusion::arrow::datatypes::Schema;
 use deltalake_core::{
@@ -16,7 +16,7 @@ use deltalake_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sextant_core::{ActivityKind, ArtifactKind, Digest, DigestHasher, Name};
+use sextant_core::{ActivityId, ActivityKind, ArtifactKind, Digest, DigestHasher, Name};
 use sextant_lineage::{Act, Expect};
 use sextant_project::AssetId;
 
@@ -55,6 +55,33 @@ pub(crate) struct CommitNote {
     /// The Delta version that it restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) restored: Option<u64>,
+    /// The tables that are restored together with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) set: Option<RestoreSet>,
+}
+
+impl CommitNote {
+    /// The note of one table's commit in a set.
+    pub(crate) fn of_set(set: &RestoreSet, delta_version: u64) -> Self {
+        Self {
+            id: ActivityId::new().to_string(),
+            action: "restore".to_owned(),
+            sql: None,
+            inputs: Vec::new(),
+            files: Vec::new(),
+            whole: false,
+            restored: Some(delta_version),
+            set: Some(set.clone()),
+        }
+    }
+}
+
+/// Tables that become visible together: one commit each, one act for all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RestoreSet {
+    pub(crate) id: String,
+    /// Which Delta version of each table is restored.
+    pub(crate) tables: BTreeMap<AssetId, u64>,
 }
 
 /// A file of the project that a statement read.
@@ -110,17 +137,68 @@ impl DataEngine {
 
     /// Records every commit of a table that no act recorded yet.
     pub(crate) fn catch_up(&self, asset: &AssetId) -> Result<()> {
-        let lock = self.lock_of("record", asset);
-        let _held = lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let begun = {
+            let lock = self.lock_of("record", asset);
+            let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let commits = self.unrecorded_now(asset)?;
+            let set = commits.iter().find_map(|commit| commit.note.as_ref()?.set.clone());
+            if set.is_none() {
+                for commit in commits {
+                    let mut act = self.begin(asset, &commit);
+                    let newest = catalog::newest_table(&self.store().read()?, asset)?;
+                    self.add_commit(&mut act, asset, &commit, newest.as_ref())?;
+                    failpoint("data.before_commit_act")?;
+                    act.commit()?;
+                }
+            }
+            set
+        };
+        begun.map_or(Ok(()), |set| self.finish_set(&set))
+    }
+
+    fn unrecorded_now(&self, asset: &AssetId) -> Result<Vec<Commit>> {
         let newest = catalog::newest_table(&self.store().read()?, asset)?;
         let engine = self.clone();
         let table = asset.clone();
         let known = newest.map(|row| row.meta);
-        let commits =
-            self.block(None, async move { engine.unrecorded(&table, known.as_ref()).await })?;
-        for commit in commits {
-            self.record_commit(asset, commit)?;
+        self.block(None, async move { engine.unrecorded(&table, known.as_ref()).await })
+    }
+
+    fn begin(&self, asset: &AssetId, commit: &Commit) -> Act {
+        let action = action_of(commit);
+        self.store().begin(ActivityKind::Transform, format!("{action} {asset}"))
+    }
+
+    /// Restores what a crash left undone of a set and makes the whole visible.
+    fn finish_set(&self, set: &RestoreSet) -> Result<()> {
+        let locks: Vec<_> = set.tables.keys().map(|asset| self.lock_of("record", asset)).collect();
+        let _held: Vec<_> =
+            locks.iter().map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+        for (asset, delta) in &set.tables {
+            let commits = self.unrecorded_now(asset)?;
+            let notes = commits.iter().filter_map(|commit| commit.note.as_ref());
+            if notes.filter_map(|note| note.set.as_ref()).any(|found| found.id == set.id) {
+                continue;
+            }
+            let change = super::change::Change::Restore { delta_version: *delta };
+            let note = CommitNote::of_set(set, *delta);
+            self.commit_change_of(asset, &change, &note, "restore", &sextant_core::Cancel::new())?;
         }
+        self.record_set(set)
+    }
+
+    /// Records the commits of all tables of a set in one act. Their locks are held.
+    pub(crate) fn record_set(&self, set: &RestoreSet) -> Result<()> {
+        let label = format!("restore {} tables", set.tables.len());
+        let mut act = self.store().begin(ActivityKind::Transform, label);
+        for asset in set.tables.keys() {
+            let mut newest = catalog::newest_table(&self.store().read()?, asset)?;
+            for commit in self.unrecorded_now(asset)? {
+                newest = Some(self.add_commit(&mut act, asset, &commit, newest.as_ref())?);
+            }
+        }
+        failpoint("data.before_set_act")?;
+        act.commit()?;
         Ok(())
     }
 
@@ -218,9 +296,15 @@ impl DataEngine {
         Ok(frame.count().await.map_err(DataError::engine)? as u64)
     }
 
-    fn record_commit(&self, asset: &AssetId, commit: Commit) -> Result<()> {
+    /// Adds one commit to an act; returns what the table is then.
+    fn add_commit(
+        &self,
+        act: &mut Act,
+        asset: &AssetId,
+        commit: &Commit,
+        previous: Option<&LatestTable>,
+    ) -> Result<LatestTable> {
         let reader = self.store().read()?;
-        let previous = catalog::newest_table(&reader, asset)?;
         let restored = match &commit.effect {
             Effect::Restored(version) => {
                 let row = catalog::table_at(&reader, asset, *version)?;
@@ -232,32 +316,29 @@ impl DataEngine {
             }
             _ => None,
         };
-        let action = action_of(&commit);
-        let mut act = self.store().begin(ActivityKind::Transform, format!("{action} {asset}"));
-        let inputs = declare_inputs(&mut act, asset, &commit, previous.as_ref())?;
+        let action = action_of(commit);
+        let inputs = declare_inputs(act, asset, commit, previous)?;
         let same = restored.or_else(|| match commit.effect {
-            Effect::Same => previous.clone(),
+            Effect::Same => previous.cloned(),
             _ => None,
         });
-        let version = if let Some(row) = same {
+        let (version, meta) = if let Some(row) = same {
             act.used(row.version);
             let mut meta = row.meta;
             meta.delta_version = commit.delta_version;
-            catalog::put_table(&mut act, row.version, &meta);
-            row.version
+            catalog::put_table(act, row.version, &meta);
+            (row.version, meta)
         } else {
-            let meta = meta_of(asset, &commit, previous.as_ref())?;
-            record(&mut act, &meta, &inputs)?
+            let meta = meta_of(asset, commit, previous)?;
+            (record(act, &meta, &inputs)?, meta)
         };
         if asset.folder() == OWN_TABLES {
             let name = Name::of(&format!("asset/{asset}"), "latest").map_err(DataError::engine)?;
             act.point(&name, version, Expect::Any);
         }
-        catalog::put_commit(&mut act, asset, commit.delta_version, &action, &detail_of(&commit));
-        catalog::put_table_files(&mut act, asset, &commit.files);
-        failpoint("data.before_commit_act")?;
-        act.commit()?;
-        Ok(())
+        catalog::put_commit(act, asset, commit.delta_version, &action, &detail_of(commit));
+        catalog::put_table_files(act, asset, &commit.files);
+        Ok(LatestTable { version, meta, built_at: act.started_at() })
     }
 
     /// Whether each file of a version that is changed in place has the bytes it was recorded with.

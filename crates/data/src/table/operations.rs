@@ -1,15 +1,21 @@
 //! What can be done to a table without SQL? Show a version, restore one, put rows in the place of
 //! some, pack its files, order them.
 
-use std::num::NonZeroU64;
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU64,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use sextant_core::Cancel;
+use sextant_core::{ActivityId, Cancel};
 use sextant_project::AssetId;
 
 use super::{
     change::{About, Change, Changed},
-    commits::OWN_TABLES,
+    commits::{CommitNote, OWN_TABLES, RestoreSet},
+    failpoint,
     history::{ShownVersion, find_table},
+    tags,
 };
 use crate::{
     DataEngine, SqlOptions, catalog,
@@ -64,6 +70,66 @@ impl DataEngine {
         }
         let about = About { action: "restore", ..About::default() };
         self.change(&meta.asset, change, about, cancel)
+    }
+
+    /// Makes all tables of the user's own that a tag or a branch names hold what they held then.
+    /// They become visible together, in one act; a crash in between is finished at the next start.
+    ///
+    /// # Errors
+    /// When there is no such name, or a version cannot be read any more.
+    pub fn restore_tag(&self, name: &str, cancel: &Cancel) -> Result<Vec<Changed>> {
+        let reader = self.store().read()?;
+        let rows = tags::all(&reader)?;
+        let named: Vec<_> = rows.iter().filter(|row| row.name == name).collect();
+        if named.is_empty() {
+            let what = "tag or branch";
+            return Err(DataError::NotFound { what, name: name.to_owned(), known: String::new() });
+        }
+        let wanted: BTreeMap<AssetId, u64> = named
+            .into_iter()
+            .filter(|row| row.asset.folder() == OWN_TABLES)
+            .map(|row| (row.asset.clone(), row.delta_version))
+            .collect();
+        // Writers wait, and so do those who would record a commit of the set alone.
+        let writers: Vec<_> = wanted.keys().map(|asset| self.lock_of("write", asset)).collect();
+        let _turns: Vec<_> = writers.iter().map(|lock| hold(lock)).collect();
+        for asset in wanted.keys() {
+            self.catch_up(asset)?;
+        }
+        let recorders: Vec<_> = wanted.keys().map(|asset| self.lock_of("record", asset)).collect();
+        let _alone: Vec<_> = recorders.iter().map(|lock| hold(lock)).collect();
+        let set = self.changed_since(wanted)?;
+        let mut notes = Vec::new();
+        for (asset, delta_version) in &set.tables {
+            let note = CommitNote::of_set(&set, *delta_version);
+            let change = Change::Restore { delta_version: *delta_version };
+            self.commit_change_of(asset, &change, &note, "restore", cancel)?;
+            failpoint("data.between_set_commits")?;
+            notes.push((asset, note));
+        }
+        if !notes.is_empty() {
+            self.record_set(&set)?;
+        }
+        notes.into_iter().map(|(asset, note)| self.outcome(asset, &note, None)).collect()
+    }
+
+    /// Those tables that are not what they were, with the Delta versions that can be restored.
+    fn changed_since(&self, wanted: BTreeMap<AssetId, u64>) -> Result<RestoreSet> {
+        let mut tables = BTreeMap::new();
+        for (asset, delta) in wanted {
+            let place =
+                self.place(&self.table_version_of(asset.as_str(), Some(&delta.to_string()))?)?;
+            let newest = catalog::newest_table(&self.store().read()?, &asset)?;
+            let version = place.version()?;
+            if newest.is_none_or(|row| row.version != version) {
+                let engine = self.clone();
+                let open = place.clone();
+                // What cannot be opened is found before the first table is touched.
+                self.block(None, async move { engine.open_at(&open).await.map(drop) })?;
+                tables.insert(asset, place.delta_version);
+            }
+        }
+        Ok(RestoreSet { id: ActivityId::new().to_string(), tables })
     }
 
     /// Puts the rows of a query in the place of those that a predicate holds for. The new rows must
@@ -157,6 +223,10 @@ impl DataEngine {
         let statement = query::single(sql).map_err(query::SqlFault::without_file)?;
         self.planned(sql, statement, options, cancel)
     }
+}
+
+fn hold(lock: &Mutex<()>) -> MutexGuard<'_, ()> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `NAME` and what follows an `@`.

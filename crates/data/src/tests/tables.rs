@@ -9,7 +9,10 @@ use sextant_core::{Cancel, Explain as _};
 use super::{Bench, FakeText};
 use crate::{
     DataEngine, DataError, GcOptions, GcReport, Holder, SqlOptions, SqlOutcome, TagKind,
-    table::{change::Change, commits::CommitNote},
+    table::{
+        change::Change,
+        commits::{CommitNote, RestoreSet},
+    },
 };
 
 impl Bench {
@@ -247,6 +250,7 @@ fn a_commit_that_a_crash_left_is_adopted_with_what_it_read() {
         files: Vec::new(),
         whole: false,
         restored: None,
+        set: None,
     };
     let properties = bench.engine.note_for(&asset, &note).unwrap();
     let (engine, table) = (bench.engine.clone(), asset.clone());
@@ -466,4 +470,43 @@ fn a_model_reads_a_table_of_ones_own_and_is_made_again_when_it_changes() {
     let table = bench.engine.history("orders", 1).unwrap().1[0].version;
     let from = reader.edges_from(&version.to_string()).unwrap();
     assert!(from.iter().any(|edge| edge.to == table.to_string()), "{from:?}");
+}
+
+#[test]
+fn tables_of_a_tag_are_restored_together_also_after_a_crash() {
+    let bench = Bench::orders();
+    bench.sql("create table prices as select 1 as id");
+    bench.engine.tag("both", TagKind::Tag, &[]).unwrap();
+    let spoil = || bench.sql("delete from orders; insert into prices values (2), (3)");
+    let counts = |engine: &DataEngine| {
+        let sql = "select (select count(*) from orders) as o, (select count(*) from prices) as p";
+        engine.query(sql, 1, &Cancel::new()).unwrap().rows
+    };
+    let activities = |engine: &DataEngine| {
+        let newest = |table| engine.history(table, 1).unwrap().1[0].activity.clone().unwrap();
+        (newest("orders"), newest("prices"))
+    };
+    spoil();
+    assert_eq!(bench.engine.restore_tag("both", &Cancel::new()).unwrap().len(), 2);
+    assert_eq!(counts(&bench.engine), [[json!(3), json!(1)]]);
+    let (orders, prices) = activities(&bench.engine);
+    assert_eq!(orders, prices, "one act for both");
+    assert!(bench.engine.restore_tag("both", &Cancel::new()).unwrap().is_empty());
+    assert!(bench.engine.restore_tag("nosuch", &Cancel::new()).is_err());
+
+    // Only the first of the two commits happens, and no act.
+    spoil();
+    let tables = [("tables/orders", 0), ("tables/prices", 0)]
+        .map(|(asset, delta)| (asset.parse::<sextant_project::AssetId>().unwrap(), delta));
+    let set = RestoreSet { id: "crash".to_owned(), tables: tables.clone().into() };
+    let change = Change::Restore { delta_version: 0 };
+    let note = CommitNote::of_set(&set, 0);
+    let done =
+        bench.engine.commit_change_of(&tables[0].0, &change, &note, "restore", &Cancel::new());
+    done.unwrap();
+    assert_eq!(counts(&bench.engine), [[json!(0), json!(3)]], "nothing is visible");
+    let again = DataEngine::new(bench.store.clone(), Arc::new(FakeText)).unwrap();
+    assert_eq!(counts(&again), [[json!(3), json!(1)]]);
+    let (orders, prices) = activities(&again);
+    assert_eq!(orders, prices, "one act for both");
 }

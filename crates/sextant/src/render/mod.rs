@@ -51,6 +51,7 @@ pub fn render(op: &Op, result: &Value) -> String {
         | Op::DataReplace { .. }
         | Op::DataCompact { .. }
         | Op::DataZorder { .. } => tables::changed(result),
+        Op::DataRestoreTag { .. } => tables::all_changed(result),
         Op::DataTag { .. } => tables::tag(result),
         Op::DataTags {} => tables::tags(result),
         Op::DataUntag { .. } => tables::untagged(result),

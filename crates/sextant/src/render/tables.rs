@@ -71,6 +71,11 @@ pub fn changed(result: &Value) -> String {
     )
 }
 
+pub fn all_changed(result: &Value) -> String {
+    let lines: Vec<String> = items(result, "tables").iter().map(changed).collect();
+    if lines.is_empty() { "every table is as it was named\n".to_owned() } else { lines.concat() }
+}
+
 /// How many rows were touched, as far as the table format counted.
 fn counted(metrics: &Value) -> String {
     let mut parts = Vec::new();
