@@ -14,6 +14,10 @@ use super::{
 /// More inputs of one kind than this are shown as one node with their count.
 const SIBLINGS_MAX: usize = 40;
 
+/// A table that grows comes from the version before it, which comes from the one before: so many of
+/// them are opened, the rest is said to be there.
+const EARLIER_MAX: usize = 8;
+
 /// The tree from an artifact back to its sources. `names` maps versions to the assets they are of.
 pub fn why_artifact(
     reader: &Reader,
@@ -30,12 +34,14 @@ pub struct Walk<'a> {
     seen: BTreeSet<String>,
     /// What was drawn directly below each node.
     steps: BTreeMap<String, Vec<String>>,
+    /// How many earlier versions of one table lie between here and the newest one.
+    earlier: usize,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that has been nowhere yet.
     pub fn new(reader: &'a Reader, names: &'a BTreeMap<Digest, String>) -> Self {
-        Self { reader, names, seen: BTreeSet::new(), steps: BTreeMap::new() }
+        Self { reader, names, seen: BTreeSet::new(), steps: BTreeMap::new(), earlier: 0 }
     }
 
     /// The tree of one artifact, without what this walk has opened before.
@@ -154,7 +160,16 @@ impl<'a> Walk<'a> {
                 continue;
             }
             for (input, edge) in inputs {
-                if let Some(below) = self.artifact(&input, depth + 1)? {
+                let earlier = kind == ArtifactKind::TableVersion && self.is_before(&input, node)?;
+                if earlier && self.earlier == EARLIER_MAX {
+                    node.inputs.extend(self.and_before(&input, edge)?);
+                    continue;
+                }
+                let level = self.earlier;
+                self.earlier = if earlier { level + 1 } else { 0 };
+                let below = self.artifact(&input, depth + 1)?;
+                self.earlier = level;
+                if let Some(below) = below {
                     node.holes += below.holes;
                     self.below(&node.id, &below.id);
                     node.inputs.push(Branch { edge: edge.to_owned(), node: below });
@@ -162,6 +177,24 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Walk<'_> {
+    /// Whether this is an earlier version of the table that the node is.
+    fn is_before(&self, input: &Digest, node: &Node) -> Result<bool, LineageError> {
+        let Some(artifact) = self.reader.artifact(input)? else { return Ok(false) };
+        let table = ArtifactKind::TableVersion.as_str();
+        Ok(node.kind == table && artifact.meta["asset"] == node.detail["asset"])
+    }
+
+    /// An earlier version that is not opened.
+    fn and_before(&self, input: &Digest, edge: &str) -> Result<Option<Branch>, LineageError> {
+        let Some(artifact) = self.reader.artifact(input)? else { return Ok(None) };
+        let mut node = node_of(&artifact, self.names);
+        node.label.push_str(", and the versions before it");
+        node.seen = true;
+        Ok(Some(Branch { edge: edge.to_owned(), node }))
     }
 }
 

@@ -53,6 +53,21 @@ fn the_chain_reaches_the_offsets_and_replay_extends_it() {
 }
 
 #[test]
+fn a_long_history_of_a_table_is_cut_where_it_says_so() {
+    let world = world();
+    for n in 0..12 {
+        push(&world.app, "orders", &format!("{{\"n\":{n}}}")).unwrap();
+        assert_eq!(world.build()["failed"], 0);
+    }
+    let chain = world.why("sources/orders").unwrap();
+    let all = nodes(&chain);
+    let of_kind = |kind: &str| all.iter().filter(|node| node["kind"] == kind).count();
+    assert_eq!((of_kind("table_version"), of_kind("source_batch")), (10, 9));
+    let last = all.iter().find(|node| node["seen"] == true).unwrap()["label"].as_str().unwrap();
+    assert!(last.ends_with("and the versions before it"), "{last}");
+}
+
+#[test]
 fn only_sources_that_are_pushed_to_take_records() {
     let world = world();
     for source in ["manual", "none", "../orders", "orders__quarantine"] {

@@ -31,6 +31,9 @@ fn all() -> Vec<Op> {
         Op::Best { metric: None, asset: None },
         Op::DataTables {},
         Op::DataQuery { sql: text("select 1"), limit: 1 },
+        Op::DataSchema { source: text("x") },
+        Op::DataQuarantine { source: text("x"), limit: 1, skip: 2 },
+        Op::DataReplay { source: text("x"), limit: None },
         Op::CheckFailures { asset: text("x") },
         Op::DatasetShow { id: text("x"), split: None, limit: 1 },
         Op::Search { query: text("q"), index: None, k: 3, mode: text("bm25") },
@@ -96,7 +99,15 @@ fn only_operations_that_change_something_write() {
         .collect();
     assert_eq!(
         writing,
-        ["build", "rollback", "release_create", "release_gate", "release_promote", "fsck"]
+        [
+            "build",
+            "rollback",
+            "release_create",
+            "release_gate",
+            "release_promote",
+            "data_replay",
+            "fsck"
+        ]
     );
     assert!(!Op::Fsck { repair: false }.writes());
 }
