@@ -14,10 +14,12 @@
 
 mod balance;
 mod commit;
+mod history;
 mod land;
 mod quarantine;
 mod record;
 mod replay;
+mod rewrite;
 mod rules;
 mod shape;
 #[cfg(test)]
@@ -37,7 +39,8 @@ pub use self::{
     rules::{NewColumn, TypeName},
 };
 pub(crate) use self::{
-    commit::{Change, txn_mark},
+    commit::Change,
+    history::txn_mark,
     land::Pair,
     quarantine::rows as quarantine_rows,
     record::{build, record_quarantine},

@@ -95,7 +95,8 @@ impl DataEngine {
     }
 
     /// Marks what the last replay landed, when it is not marked yet; how many rows that were.
-    fn finish(&self, plan: &Plan, pair: &mut Pair, cancel: &Cancel) -> Result<u64> {
+    /// It must be done before the rows of a file are replaced: a place may hold another row then.
+    pub(crate) fn finish(&self, plan: &Plan, pair: &mut Pair, cancel: &Cancel) -> Result<u64> {
         let (landed, engine) = (pair.main.state.replays, self.clone());
         let app = txn_app(&plan.quarantine()?, REPLAY);
         let mark = i64::try_from(landed).unwrap_or(i64::MAX);

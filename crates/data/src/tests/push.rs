@@ -4,7 +4,7 @@ use serde_json::json;
 use sextant_core::Cancel;
 
 use super::Bench;
-use crate::{Accepted, DataError, PushBody, PushReply};
+use crate::{Accepted, DataEngine, DataError, PushBody, PushReply};
 
 const JSON: &str = "application/json";
 const EVENT: &str = "application/cloudevents+json";
@@ -84,6 +84,38 @@ fn many_repeats_at_once_are_one() {
     let first = PushReply::Accepted(Accepted { records: 2, offset: Some(1) });
     assert!(answers.iter().all(|answer| *answer == first), "{answers:?}");
     assert_eq!(source.waiting().unwrap().accepted, 2);
+}
+
+#[test]
+fn two_writers_of_one_table_land_each_record_once() {
+    let bench = bench("[schema]\nn = \"bigint\"\n");
+    taken(&bench, JSON, None, r#"{"n":0}"#);
+    // Each engine has locks and logs of its own, as another process would.
+    let engine = || DataEngine::new(bench.store.clone(), std::sync::Arc::new(super::FakeText));
+    let file = sextant_project::config::read_project_file(
+        bench.root(),
+        std::path::Path::new("sources/orders.toml"),
+        &|_| None,
+    );
+    let file = file.unwrap();
+    let sources: Vec<_> = (0..3)
+        .map(|_| crate::SourceKind::new(engine().unwrap()).open(&file).unwrap().unwrap())
+        .collect();
+    for round in 0..5 {
+        let body = format!("[{{\"n\":{}}},{{\"n\":\"bad\"}}]", round + 1);
+        taken(&bench, JSON, None, &body);
+        std::thread::scope(|scope| {
+            for source in &sources {
+                scope.spawn(|| source.land(&Cancel::new()).unwrap());
+            }
+        });
+    }
+    bench.good();
+    let rows = bench.query("select n from orders order by n");
+    assert_eq!(rows, (0..=5).map(|n| vec![json!(n)]).collect::<Vec<_>>());
+    let held = bench.source("orders").quarantine(0, 99, &Cancel::new()).unwrap();
+    assert_eq!(held.rows.len(), 5);
+    assert!(bench.source("orders").balance(&Cancel::new()).unwrap().is_even());
 }
 
 #[test]
