@@ -34,7 +34,7 @@ pub use error::{CODES, DataError};
 pub use query::{QUERY_ROWS_MAX, QueryResult, TableInfo};
 pub use sources::{
     Accepted, DOCUMENTS, FilesConfig, PushBody, PushConfig, PushLog, PushReply, RecordsConfig,
-    RecordsFormat, Source, SourceKind, SourceType, Waiting,
+    RecordsFormat, S3Config, Source, SourceKind, SourceType, Waiting,
 };
 pub use sql::SqlKind;
 pub use table::TableMeta;

@@ -50,13 +50,13 @@ struct Demo<'a> {
     global: &'a Global,
     app: Arc<App>,
     root: PathBuf,
-    screen: Screen,
+    screen: Arc<Screen>,
     cancel: Cancel,
 }
 
 impl<'a> Demo<'a> {
     fn open(global: &'a Global, dir: &Path) -> Result<Self, Trouble> {
-        let screen = Screen::new(global.quiet, false);
+        let screen = Arc::new(Screen::new(global.quiet, false));
         if dir.exists() {
             screen.line(&format!("going on in {}, which exists already", dir.display()));
         } else {
@@ -82,7 +82,7 @@ impl<'a> Demo<'a> {
             Style::Dim.paint(format!("$ {command}"))
         ));
         let begun = Instant::now();
-        let result = self.app.run(op.clone(), &self.screen, &self.cancel)?;
+        let result = self.app.run(op.clone(), &*self.screen, &self.cancel)?;
         if self.cancel.is_cancelled() {
             return Err(Trouble::new("SXT-8002", ExitKind::Failure, "cancelled"));
         }
@@ -174,6 +174,7 @@ impl<'a> Demo<'a> {
                 other => other,
             }
         })?;
+        let lander = serve::land_in_the_background(&self.app, &self.screen, &self.cancel)?;
         serve::announce(&self.app, &running);
         self.next_steps(dir);
         self.say("\nCtrl-C stops the server");
@@ -181,6 +182,7 @@ impl<'a> Demo<'a> {
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
         runtime.block_on(running.shutdown());
+        let _ = lander.join();
         Ok(0)
     }
 }

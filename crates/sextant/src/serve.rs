@@ -101,7 +101,7 @@ async fn stop_signal() {
 }
 
 /// Lands what is pushed to the sources, as long as the server runs.
-fn land_in_the_background(
+pub fn land_in_the_background(
     app: &Arc<App>,
     screen: &Arc<Screen>,
     cancel: &Cancel,

@@ -27,7 +27,7 @@ use sextant_project::{Asset, AssetFile, AssetId, AssetKind, parse_asset_toml};
 pub use self::{
     documents::{DOCUMENTS, FilesConfig},
     push::{Accepted, PushBody, PushConfig, PushLog, PushReply, Waiting},
-    records::{RecordsConfig, RecordsFormat},
+    records::{RecordsConfig, RecordsFormat, S3Config},
 };
 use crate::{
     Column, DataEngine,

@@ -45,7 +45,7 @@ impl Rules {
         Ok(Self { include: set(include)?, exclude: set(exclude)?, max_file_bytes })
     }
 
-    fn takes(&self, path: &str) -> bool {
+    pub(crate) fn takes(&self, path: &str) -> bool {
         self.include.is_match(path) && !self.exclude.is_match(path)
     }
 }

@@ -1,7 +1,8 @@
 //! How do files of records become a table? `type = "files"` with a `format` of records: CSV, JSON
-//! lines, Parquet or Arrow from a folder. Each file is read whole; the rows of a changed file take
-//! the place of its old ones, those of a removed file go.
+//! lines, Parquet or Arrow from a folder or a bucket. Each file is read whole; the rows of a changed
+//! file take the place of its old ones, those of a removed file go.
 
+mod bucket;
 mod land;
 mod read;
 
@@ -16,14 +17,16 @@ use sextant_project::{
     About, Asset, AssetFile, AssetId, BuildContext, Built, Refresh, parse_asset_toml, recipe_digest,
 };
 
+use self::bucket::Bucket;
+pub use self::bucket::S3Config;
 use super::{
     documents::FilesType,
-    scan::{self, Rules as Globs},
+    scan::{self, Found, Rules as Globs},
 };
 use crate::{
     DataEngine,
     arrival::{self, NewColumn, Places, Plan, Rules, TypeName},
-    error::DataError,
+    error::{DataError, Result},
 };
 
 /// Changes when the same files would make another table.
@@ -44,8 +47,11 @@ pub struct RecordsConfig {
     pub kind: FilesType,
     /// What the files hold.
     pub format: RecordsFormat,
-    /// The folder, relative to the project.
+    /// The folder, relative to the project, or `s3://BUCKET/PREFIX`.
     pub path: String,
+    /// How a bucket is reached.
+    #[serde(default)]
+    pub s3: Option<S3Config>,
     /// Which files are read, as globs relative to the folder.
     #[serde(default = "everything")]
     pub include: Vec<String>,
@@ -129,9 +135,15 @@ pub(crate) struct RecordsAsset {
     id: AssetId,
     about: About,
     file: std::path::PathBuf,
-    folder: std::path::PathBuf,
+    place: Place,
     globs: Globs,
     config: RecordsConfig,
+}
+
+/// Where the files are.
+enum Place {
+    Folder(std::path::PathBuf),
+    Bucket(Bucket),
 }
 
 impl RecordsAsset {
@@ -156,9 +168,30 @@ impl RecordsAsset {
             owner: config.owner.clone(),
             tags: config.tags.clone(),
         };
-        let folder = file.root.join(&config.path);
+        let place = match Bucket::of(&config, &file.root) {
+            None => Place::Folder(file.root.join(&config.path)),
+            Some(bucket) => Place::Bucket(bucket.map_err(|message| {
+                refuse(message, "write s3://BUCKET/PREFIX, and how it is reached under [s3]")
+            })?),
+        };
         let file = file.path.clone();
-        Ok(Self { engine: engine.clone(), id, about, file, folder, globs, config })
+        Ok(Self { engine: engine.clone(), id, about, file, place, globs, config })
+    }
+
+    /// The files that are there right now.
+    fn files(&self) -> Result<Vec<Found>> {
+        match &self.place {
+            Place::Folder(folder) => scan::scan(folder, &self.globs),
+            Place::Bucket(bucket) => bucket.files(&self.engine, &self.globs),
+        }
+    }
+
+    /// Reads a file whole.
+    fn read(&self, file: &Found) -> Result<Vec<u8>> {
+        match &self.place {
+            Place::Folder(folder) => scan::read(folder, file, self.config.max_file_bytes),
+            Place::Bucket(bucket) => bucket.read(&self.engine, file),
+        }
     }
 
     pub(crate) fn plan(&self) -> Plan {
@@ -166,7 +199,10 @@ impl RecordsAsset {
         Plan {
             asset: self.id.clone(),
             table: self.id.stem().to_owned(),
-            uri: format!("project:{}", self.config.path),
+            uri: match self.place {
+                Place::Folder(_) => format!("project:{}", self.config.path),
+                Place::Bucket(_) => self.config.path.clone(),
+            },
             partitions: Vec::new(),
             rules: Arc::new(Rules {
                 schema: self.config.schema.clone(),
@@ -230,7 +266,7 @@ impl Asset for RecordsAsset {
     }
 
     fn outside(&self) -> Result<Option<Digest>, Failure> {
-        let found = scan::scan(&self.folder, &self.globs).map_err(Failure::from)?;
+        let found = self.files().map_err(Failure::from)?;
         let replays = self.engine.replays(&self.plan())?;
         let files = scan::fingerprint(&found);
         Ok(Some(Digest::of(json!([files, replays]).to_string())))
