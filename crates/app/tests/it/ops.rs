@@ -125,6 +125,7 @@ fn only_operations_that_change_something_write() {
             "data_zorder",
             "data_tag",
             "data_untag",
+            "data_replay",
             "fsck"
         ]
     );

@@ -113,6 +113,12 @@ impl DataEngine {
         let source = provider_as_source(Arc::new(rows));
         let plan = LogicalPlanBuilder::scan("rows", source, None).and_then(|plan| plan.build());
         let session = DeltaSessionContext::with_runtime_env(self.environment());
+        let mut properties = properties(&content, &change.marks, &change.state);
+        if target.table.version().is_none() {
+            // Who loses the race for a table's first commit would be let through without a look at
+            // what the winner wrote.
+            properties = properties.with_max_retries(0);
+        }
         let write = target
             .table
             .write(Vec::new())
@@ -122,7 +128,7 @@ impl DataEngine {
             .with_schema_mode(SchemaMode::Merge)
             .with_table_name(target.name.clone())
             .with_configuration(table::KEEP_ALL.map(|(key, value)| (key, Some(value))))
-            .with_commit_properties(properties(&content, &change.marks, &change.state));
+            .with_commit_properties(properties);
         target.table = write.await.map_err(failed)?;
         target.content = Some(content);
         target.state = change.state;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How often a batch is begun again when another writer came first.
-const RACES_MAX: u32 = 5;
+const RACES_MAX: u32 = 16;
 
 /// What is known between two batches.
 pub(crate) struct Pair {

@@ -90,7 +90,6 @@ fn many_repeats_at_once_are_one() {
 fn two_writers_of_one_table_land_each_record_once() {
     let bench = bench("[schema]\nn = \"bigint\"\n");
     taken(&bench, JSON, None, r#"{"n":0}"#);
-    bench.source("orders").land(&Cancel::new()).unwrap();
     // Each engine has locks and logs of its own, as another process would.
     let engine = || DataEngine::new(bench.store.clone(), std::sync::Arc::new(super::FakeText));
     let file = sextant_project::config::read_project_file(

@@ -168,6 +168,29 @@ fn another_way_of_reading_reads_every_file_again() {
 }
 
 #[test]
+fn a_bucket_is_named_in_full_and_its_secrets_are_not() {
+    for (toml, part) in [
+        ("path = \"s3://\"\n", "no bucket"),
+        ("path = \"data\"\n[s3]\n", "s3://"),
+        ("path = \"s3://b/p\"\n[s3]\nsecret_access_key = \"hunter2\"\n", "secret"),
+    ] {
+        let bench = Bench::new(&[("docs/a.md", "# A\n")]);
+        bench.write("sources/orders.toml", format!("type = \"files\"\nformat = \"csv\"\n{toml}"));
+        let error = bench.load().err().unwrap();
+        let text = error.chain();
+        assert!(text.contains(part) && !text.contains("hunter2"), "{text}");
+    }
+    let bench = bench("format = \"csv\"\n", &[]);
+    let toml = "type = \"files\"\nformat = \"csv\"\npath = \"s3://b/p\"\n[s3]\n\
+                secret_access_key = { env = \"SEXTANT_NO_SUCH\" }\n\
+                access_key_id = { file = \"sextant.toml\" }\n";
+    bench.write("sources/orders.toml", toml);
+    let report = bench.build();
+    let error = of(&report, "sources/orders").error.as_ref().unwrap();
+    assert!(error.message.contains("SEXTANT_NO_SUCH"), "{error:?}");
+}
+
+#[test]
 fn held_rows_pass_when_the_schema_is_wider_and_damage_is_named() {
     let bench = bench(
         "format = \"jsonl\"\non_new_column = \"quarantine\"\n[schema]\nn = \"bigint\"\n",

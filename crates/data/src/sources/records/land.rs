@@ -16,7 +16,8 @@ use sextant_project::{BuildContext, Built};
 use super::{FILE, RecordsAsset, read};
 use crate::{
     arrival::{
-        ArrivalState, Change, Pair, Plan, Recorded, quarantine_rows, record_quarantine, sort,
+        ArrivalState, Change, Landed, Pair, Plan, Recorded, Sorted, quarantine_rows,
+        record_quarantine, sort,
     },
     catalog::{self, FileRow, RecordFile},
     error::{DataError, Result},
@@ -41,6 +42,19 @@ struct Changes {
     removed: Vec<String>,
 }
 
+/// One build under way.
+struct Step<'a> {
+    asset: &'a RecordsAsset,
+    plan: Plan,
+    pair: Pair,
+    /// How files are read: the recipe.
+    reader: Digest,
+    context: &'a BuildContext<'a>,
+    /// The files of the last build.
+    before: BTreeMap<String, RecordFile>,
+    changes: Changes,
+}
+
 pub(super) fn build(
     asset: &RecordsAsset,
     reader: Digest,
@@ -48,25 +62,26 @@ pub(super) fn build(
     act: &mut Act,
 ) -> Result<Built> {
     act.kind(ActivityKind::Ingest);
-    let plan = asset.plan();
-    let lock = asset.engine.arrival_lock(&plan.asset);
+    let (plan, engine) = (asset.plan(), &asset.engine);
+    let lock = engine.arrival_lock(&plan.asset);
     let _turn = lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let mut pair = asset.engine.open_pair(&plan, context.cancel)?;
-    asset.engine.finish(&plan, &mut pair, context.cancel)?;
+    let mut pair = engine.open_pair(&plan, context.cancel)?;
+    engine.finish(&plan, &mut pair, context.cancel)?;
     let catalog = context.store.read()?;
     let known = catalog::arrival(&catalog, plan.asset.as_str())?;
     let before = catalog::record_files(&catalog, plan.asset.as_str())?;
-    let orphans = asset.engine.files_since(&mut pair, known.as_ref(), context.cancel)?;
+    let orphans = engine.files_since(&mut pair, known.as_ref(), context.cancel)?;
     let mut changes = changes(asset, reader, &before, orphans, context)?;
     let groups = groups(std::mem::take(&mut changes.touched));
     if !changes.anew {
-        asset.engine.reshape(&plan, &mut pair, &mut 0, context.cancel)?;
+        engine.reshape(&plan, &mut pair, &mut 0, context.cancel)?;
     }
+    let mut step = Step { asset, plan, pair, reader, context, before, changes };
     for (number, group) in groups.into_iter().enumerate() {
-        let anew = changes.anew && number == 0;
-        replace(asset, &plan, &mut pair, group, &mut changes, anew, reader, context)?;
+        let anew = step.changes.anew && number == 0;
+        step.replace(group, anew)?;
     }
-    finish(asset, &plan, pair, &before, changes, known, context, act)
+    step.finish(known, act)
 }
 
 /// Compares the folder with what was read before.
@@ -134,153 +149,147 @@ fn groups(touched: Group) -> Vec<Group> {
     groups
 }
 
-/// Replaces the rows of a group of files.
-#[expect(clippy::too_many_arguments, reason = "one step of one build, split for its length")]
-fn replace(
-    asset: &RecordsAsset,
-    plan: &Plan,
-    pair: &mut Pair,
-    group: Group,
-    changes: &mut Changes,
-    anew: bool,
-    reader: Digest,
-    context: &BuildContext<'_>,
-) -> Result<()> {
-    if context.cancel.is_cancelled() {
-        return Err(DataError::Cancelled);
+impl Step<'_> {
+    /// Replaces the rows of a group of files.
+    fn replace(&mut self, group: Group, anew: bool) -> Result<()> {
+        let (asset, context, reader) = (self.asset, self.context, self.reader);
+        if context.cancel.is_cancelled() {
+            return Err(DataError::Cancelled);
+        }
+        let mut plan = self.plan.clone();
+        let mut hints = BTreeMap::new();
+        let mut records = Vec::new();
+        let mut paths = Vec::with_capacity(group.len());
+        let read_ns = context.store.now().micros().saturating_mul(1000);
+        for (path, found) in group {
+            paths.push(path.clone());
+            let Some(found) = found else { continue };
+            context.progress(self.changes.files.len() as u64, None, &path);
+            let bytes = asset.read(&found)?;
+            let contents = read::read(&asset.config, &path, &bytes)?;
+            let file = FileRow {
+                path: path.clone(),
+                bytes: found.bytes,
+                mtime_ns: found.mtime_ns,
+                inode: found.inode,
+                read_ns,
+                raw_digest: Digest::of(&bytes),
+                doc_version: reader,
+            };
+            let row =
+                RecordFile { file, reader, landed: contents.records.len() as u64, quarantined: 0 };
+            self.changes.files.insert(path, row);
+            hints.extend(contents.types);
+            let now = read_ns / 1000;
+            records.extend(contents.records.into_iter().map(|mut record| {
+                record.arrived_at = now;
+                record
+            }));
+        }
+        let mut rules = (*plan.rules).clone();
+        rules.hints = hints;
+        plan.rules = Arc::new(rules);
+        let schema = if anew { None } else { self.pair.main.schema() };
+        let sorted = sort(&plan, schema.as_deref(), records)?;
+        let mut held: HashMap<String, u64> = HashMap::new();
+        for (record, _) in &sorted.bad {
+            *held.entry(record.partition.to_string()).or_default() += 1;
+        }
+        for (path, count) in held {
+            if let Some(file) = self.changes.files.get_mut(&path) {
+                file.quarantined = count;
+                file.landed -= count;
+            }
+        }
+        self.commit(sorted, paths, anew)
     }
-    let mut plan = plan.clone();
-    let mut hints = BTreeMap::new();
-    let mut records = Vec::new();
-    let mut paths = Vec::with_capacity(group.len());
-    let read_ns = context.store.now().micros().saturating_mul(1000);
-    for (path, found) in group {
-        paths.push(path.clone());
-        let Some(found) = found else { continue };
-        context.progress(changes.files.len() as u64, None, &path);
-        let bytes = asset.read(&found)?;
-        let contents = read::read(&asset.config, &path, &bytes)?;
-        let file = FileRow {
-            path: path.clone(),
-            bytes: found.bytes,
-            mtime_ns: found.mtime_ns,
-            inode: found.inode,
-            read_ns,
-            raw_digest: Digest::of(&bytes),
-            doc_version: reader,
+
+    fn commit(&mut self, sorted: Sorted, paths: Vec<String>, anew: bool) -> Result<()> {
+        let (engine, cancel) = (&self.asset.engine, self.context.cancel);
+        let pair = &mut self.pair;
+        failpoint("data.arrival.before_quarantine")?;
+        let mut replayed = 0;
+        if !sorted.bad.is_empty() || pair.quarantine.table.version().is_some() {
+            let rows = quarantine_rows(&sorted.bad)?;
+            let state = ArrivalState { files: paths.clone(), ..ArrivalState::default() };
+            let (worker, list) = (engine.clone(), paths.clone());
+            pair.quarantine =
+                engine.with(&mut pair.quarantine, cancel, move |target| async move {
+                    let change = Change { rows, marks: Vec::new(), state };
+                    worker.replace(target, change, "partition", &list, anew).await
+                })?;
+            let (worker, meta) = (engine.clone(), pair.quarantine.meta()?);
+            if let Some(meta) = meta {
+                replayed = engine
+                    .block(Some(cancel), async move { worker.released_count(&meta).await })?;
+            }
+        }
+        failpoint("data.arrival.after_quarantine")?;
+        let counted =
+            |count: fn(&RecordFile) -> u64| self.changes.files.values().map(count).sum::<u64>();
+        let state = ArrivalState {
+            arrived: counted(|file| file.landed + file.quarantined),
+            landed: counted(|file| file.landed),
+            quarantined: counted(|file| file.quarantined),
+            replayed,
+            replays: pair.main.state.replays,
+            files: paths.clone(),
+            ..ArrivalState::default()
         };
-        let row =
-            RecordFile { file, reader, landed: contents.records.len() as u64, quarantined: 0 };
-        changes.files.insert(path, row);
-        hints.extend(contents.types);
-        let now = read_ns / 1000;
-        records.extend(contents.records.into_iter().map(|mut record| {
-            record.arrived_at = now;
-            record
-        }));
-    }
-    let mut rules = (*plan.rules).clone();
-    rules.hints = hints;
-    plan.rules = Arc::new(rules);
-    let schema = if anew { None } else { pair.main.schema() };
-    let sorted = sort(&plan, schema.as_deref(), records)?;
-    let mut held: HashMap<String, u64> = HashMap::new();
-    for (record, _) in &sorted.bad {
-        *held.entry(record.partition.to_string()).or_default() += 1;
-    }
-    for (path, count) in held {
-        if let Some(file) = changes.files.get_mut(&path) {
-            file.quarantined = count;
-            file.landed -= count;
-        }
-    }
-    commit(asset, pair, sorted, paths, changes, anew, context)
-}
-
-fn commit(
-    asset: &RecordsAsset,
-    pair: &mut Pair,
-    sorted: crate::arrival::Sorted,
-    paths: Vec<String>,
-    changes: &Changes,
-    anew: bool,
-    context: &BuildContext<'_>,
-) -> Result<()> {
-    let (engine, cancel) = (&asset.engine, context.cancel);
-    failpoint("data.arrival.before_quarantine")?;
-    let mut replayed = 0;
-    if !sorted.bad.is_empty() || pair.quarantine.table.version().is_some() {
-        let rows = quarantine_rows(&sorted.bad)?;
-        let state = ArrivalState { files: paths.clone(), ..ArrivalState::default() };
-        let (worker, list) = (engine.clone(), paths.clone());
-        pair.quarantine = engine.with(&mut pair.quarantine, cancel, move |target| async move {
-            let change = Change { rows, marks: Vec::new(), state };
-            worker.replace(target, change, "partition", &list, anew).await
+        let worker = engine.clone();
+        pair.main = engine.with(&mut pair.main, cancel, move |target| async move {
+            let change = Change { rows: sorted.good, marks: Vec::new(), state };
+            worker.replace(target, change, FILE, &paths, anew).await
         })?;
-        let (worker, meta) = (engine.clone(), pair.quarantine.meta()?);
-        if let Some(meta) = meta {
-            replayed =
-                engine.block(Some(cancel), async move { worker.released_count(&meta).await })?;
-        }
+        failpoint("data.arrival.after_commit")
     }
-    failpoint("data.arrival.after_quarantine")?;
-    let counted = |count: fn(&RecordFile) -> u64| changes.files.values().map(count).sum::<u64>();
-    let state = ArrivalState {
-        arrived: counted(|file| file.landed + file.quarantined),
-        landed: counted(|file| file.landed),
-        quarantined: counted(|file| file.quarantined),
-        replayed,
-        replays: pair.main.state.replays,
-        files: paths.clone(),
-        ..ArrivalState::default()
-    };
-    let worker = engine.clone();
-    pair.main = engine.with(&mut pair.main, cancel, move |target| async move {
-        let change = Change { rows: sorted.good, marks: Vec::new(), state };
-        worker.replace(target, change, FILE, &paths, anew).await
-    })?;
-    failpoint("data.arrival.after_commit")
-}
 
-/// Records the tables, the batch and the files.
-#[expect(clippy::too_many_arguments, reason = "one step of one build, split for its length")]
-fn finish(
-    asset: &RecordsAsset,
-    plan: &Plan,
-    mut pair: Pair,
-    before: &BTreeMap<String, RecordFile>,
-    changes: Changes,
-    known: Option<Recorded>,
-    context: &BuildContext<'_>,
-    act: &mut Act,
-) -> Result<Built> {
-    let engine = &asset.engine;
-    let landed = engine.landed(plan, &mut pair, context.cancel)?;
-    for (path, file) in &changes.files {
-        if before.get(path) != Some(file) {
-            catalog::put_record_file(act, plan.asset.as_str(), file);
+    /// Records the tables, the batch and the files.
+    fn finish(mut self, known: Option<Recorded>, act: &mut Act) -> Result<Built> {
+        let engine = &self.asset.engine;
+        let landed = engine.landed(&self.plan, &mut self.pair, self.context.cancel)?;
+        let asset = self.plan.asset.as_str();
+        for (path, file) in &self.changes.files {
+            if self.before.get(path) != Some(file) {
+                catalog::put_record_file(act, asset, file);
+            }
         }
+        for path in &self.changes.removed {
+            catalog::remove_record_file(act, asset, path);
+        }
+        let recorded = |version: Digest| Recorded {
+            delta_version: landed.table.delta_version,
+            quarantine: landed.quarantine.as_ref().map(|table| table.delta_version),
+            version,
+            state: landed.state.clone(),
+        };
+        if let (Some(known), Some(previous)) = (&known, &self.context.previous)
+            && *known == recorded(known.version)
+        {
+            let (version, meta) = (previous.version, previous.meta.clone());
+            let summary = format!("{} files, none changed", self.changes.files.len());
+            return Ok(Built { version, meta, summary });
+        }
+        let batch = act.manifest(ArtifactKind::SourceBatch, &self.batch(&landed), &[])?;
+        let version = table::record(act, &landed.table, &[batch])?;
+        if let Some(quarantine) = &landed.quarantine {
+            record_quarantine(engine, act, quarantine, batch)?;
+        }
+        catalog::put_arrival(act, asset, &recorded(version));
+        let summary = format!(
+            "{} files: {} read, {} removed; {} rows, {} in quarantine",
+            self.changes.files.len(),
+            self.changes.read,
+            self.changes.removed.len(),
+            landed.table.rows,
+            landed.state.quarantined.saturating_sub(landed.state.replayed),
+        );
+        Ok(Built { version, meta: landed.table.to_value(), summary })
     }
-    for path in &changes.removed {
-        catalog::remove_record_file(act, plan.asset.as_str(), path);
-    }
-    let recorded = |version: Digest| Recorded {
-        delta_version: landed.table.delta_version,
-        quarantine: landed.quarantine.as_ref().map(|table| table.delta_version),
-        version,
-        state: landed.state.clone(),
-    };
-    if let (Some(known), Some(previous)) = (&known, &context.previous)
-        && *known == recorded(known.version)
-    {
-        let (version, meta) = (previous.version, previous.meta.clone());
-        let summary = format!("{} files, none changed", changes.files.len());
-        return Ok(Built { version, meta, summary });
-    }
-    let files: Vec<_> = changes
-        .files
-        .values()
-        .map(|row| {
+
+    /// The manifest of what the folder held.
+    fn batch(&self, landed: &Landed) -> serde_json::Value {
+        let file = |row: &RecordFile| {
             json!({
                 "path": row.file.path,
                 "raw_digest": row.file.raw_digest,
@@ -288,29 +297,14 @@ fn finish(
                 "landed": row.landed,
                 "quarantined": row.quarantined,
             })
+        };
+        json!({
+            "kind": "source_batch",
+            "source": self.plan.asset,
+            "uri": self.plan.uri,
+            "files": self.changes.files.values().map(file).collect::<Vec<_>>(),
+            "replayed": landed.state.replayed,
+            "delta_version": landed.table.delta_version,
         })
-        .collect();
-    let body = json!({
-        "kind": "source_batch",
-        "source": plan.asset,
-        "uri": plan.uri,
-        "files": files,
-        "replayed": landed.state.replayed,
-        "delta_version": landed.table.delta_version,
-    });
-    let batch = act.manifest(ArtifactKind::SourceBatch, &body, &[])?;
-    let version = table::record(act, &landed.table, &[batch])?;
-    if let Some(quarantine) = &landed.quarantine {
-        record_quarantine(engine, act, quarantine, batch)?;
     }
-    catalog::put_arrival(act, plan.asset.as_str(), &recorded(version));
-    let summary = format!(
-        "{} files: {} read, {} removed; {} rows, {} in quarantine",
-        changes.files.len(),
-        changes.read,
-        changes.removed.len(),
-        landed.table.rows,
-        landed.state.quarantined.saturating_sub(landed.state.replayed),
-    );
-    Ok(Built { version, meta: landed.table.to_value(), summary })
 }
