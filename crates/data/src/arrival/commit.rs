@@ -136,7 +136,7 @@ impl DataEngine {
     }
 
     /// Adds rows and replaces those with the same key, unless the table holds a later one.
-    pub(crate) async fn merge(
+    pub(crate) async fn upsert(
         &self,
         mut target: Target,
         change: Change,

@@ -109,7 +109,7 @@ impl DataEngine {
         let frame = self.session().read_table(provider).map_err(DataError::engine)?;
         let wanted = col("partition").eq(lit(partition)).and(col("offset").gt(lit(mark)));
         let frame = frame.filter(wanted).and_then(|frame| frame.select(vec![col("offset")]));
-        let batches = self.rows_of(frame.map_err(DataError::engine)?).await?;
+        let batches = self.held_rows(frame.map_err(DataError::engine)?).await?;
         let mut held = HashSet::new();
         for batch in batches {
             held.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
@@ -133,7 +133,7 @@ impl DataEngine {
             .and_then(|frame| frame.limit(skip, Some(limit)))
             .map_err(DataError::engine)?;
         let mut found = Vec::new();
-        for batch in self.rows_of(frame).await? {
+        for batch in self.held_rows(frame).await? {
             read(&batch, &mut found)?;
         }
         Ok(found)
@@ -147,7 +147,7 @@ impl DataEngine {
         Ok(frame.count().await.map_err(DataError::engine)? as u64)
     }
 
-    async fn rows_of(&self, frame: DataFrame) -> Result<Vec<RecordBatch>> {
+    async fn held_rows(&self, frame: DataFrame) -> Result<Vec<RecordBatch>> {
         let stream = frame.execute_stream().await.map_err(DataError::engine)?;
         let what = "a quarantine";
         let collected = self.collect(what, stream).await;

@@ -87,7 +87,7 @@ impl DataEngine {
             if rules.key.is_empty() {
                 engine.append(target, change).await
             } else {
-                engine.merge(target, change, &rules).await
+                engine.upsert(target, change, &rules).await
             }
         })?;
         failpoint("data.replay.after_commit")?;
