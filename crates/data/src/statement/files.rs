@@ -28,7 +28,7 @@ use crate::{
     DataEngine,
     engine::register_table,
     error::{DataError, Result},
-    table::commits::{ReadFile, file_digest},
+    table::{commits::ReadFile, log::file_digest},
 };
 
 /// Most files that one statement names.

@@ -13,7 +13,7 @@ use datafusion::{
 
 use crate::{
     error::{DataError, Result},
-    table::change::{Change, Merge},
+    table::{apply::Merge, change::Change},
 };
 
 /// A statement that writes.

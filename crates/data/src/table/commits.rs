@@ -6,25 +6,23 @@
 //! Commits are recorded in their order and one at a time, because each content is chained to the
 //! one before. What a commit read that nobody told us becomes a hole that `why` shows.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::PoisonError};
+use std::{collections::BTreeMap, sync::PoisonError};
 
-use datafusion::arrow::datatypes::Schema;
-use deltalake_core::{
-    DeltaTable, DeltaTableError,
-    kernel::{Action, CommitInfo},
-    logstore::get_actions,
-};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sextant_core::{ActivityId, ActivityKind, ArtifactKind, Digest, DigestHasher, Name};
+use sextant_core::{ActivityId, ActivityKind, ArtifactKind, Digest, Name};
 use sextant_lineage::{Act, Expect};
 use sextant_project::AssetId;
 
-use super::{TableMeta, failpoint, folder_of, record};
+use super::{
+    TableMeta, failpoint, folder_of,
+    log::{Commit, Effect, newest_in_log},
+    record,
+};
 use crate::{
     DataEngine,
     catalog::{self, LatestTable},
-    content::{self, Column, Step},
+    content::{self, Step},
     error::{DataError, Result},
 };
 
@@ -91,28 +89,6 @@ pub(crate) struct ReadFile {
     pub(crate) path: String,
     pub(crate) bytes: u64,
     pub(crate) digest: Digest,
-}
-
-/// One commit of the log, with all that its act needs.
-struct Commit {
-    delta_version: u64,
-    info: CommitInfo,
-    note: Option<CommitNote>,
-    effect: Effect,
-    /// The files it added with their digests.
-    files: Vec<(String, u64, Digest)>,
-    rows: u64,
-    columns: Vec<Column>,
-}
-
-/// What a commit means for the content.
-enum Effect {
-    /// The rows are the same, elsewhere or in another order.
-    Same,
-    /// The rows are those of an older version.
-    Restored(u64),
-    /// The rows or the columns are others.
-    Changed(Step),
 }
 
 impl DataEngine {
@@ -202,100 +178,6 @@ impl DataEngine {
         Ok(())
     }
 
-    async fn unrecorded(&self, asset: &AssetId, known: Option<&TableMeta>) -> Result<Vec<Commit>> {
-        let mut table = self.open_or_start(asset).await?;
-        let Some(latest) = table.version() else { return Ok(Vec::new()) };
-        let first = known.map_or(0, |meta| meta.delta_version + 1);
-        let mut columns = known.map(|meta| meta.columns.clone());
-        let mut commits = Vec::new();
-        for version in first..=latest {
-            if version != latest || version != first {
-                table.load_version(version).await.map_err(DataError::table("open", asset))?;
-            }
-            let commit = self.read_commit(asset, &table, version, columns.as_deref()).await?;
-            columns = Some(commit.columns.clone());
-            commits.push(commit);
-        }
-        Ok(commits)
-    }
-
-    async fn read_commit(
-        &self,
-        asset: &AssetId,
-        table: &DeltaTable,
-        version: u64,
-        before: Option<&[Column]>,
-    ) -> Result<Commit> {
-        let failed = |error| DataError::table("read the log of", asset)(error);
-        let bytes = table.log_store().read_commit_entry(version).await.map_err(failed)?;
-        let bytes = bytes.ok_or_else(|| failed(DeltaTableError::InvalidVersion(version)))?;
-        let actions = get_actions(version, &bytes).map_err(failed)?;
-        let info = actions.iter().find_map(|action| match action {
-            Action::CommitInfo(info) => Some(info.clone()),
-            _ => None,
-        });
-        let info = info.unwrap_or_default();
-        let note: Option<CommitNote> =
-            info.info.get(NOTE_KEY).and_then(|note| serde_json::from_value(note.clone()).ok());
-        let schema: Schema =
-            table.snapshot().map_err(failed)?.snapshot().arrow_schema().as_ref().clone();
-        let columns = content::columns(&content::stored_schema(&schema));
-        let restored = note.as_ref().and_then(|note| note.restored);
-        let files = match restored {
-            Some(_) => Vec::new(),
-            None => self.added_files(asset, &actions).await?,
-        };
-        let effect = match restored {
-            Some(version) => Effect::Restored(version),
-            None => effect_of(&actions, &files, &columns, before),
-        };
-        let rows = self.count_rows(asset, table).await?;
-        Ok(Commit { delta_version: version, info, note, effect, files, rows, columns })
-    }
-
-    /// The data files that a commit added, with the digests of their bytes.
-    async fn added_files(
-        &self,
-        asset: &AssetId,
-        actions: &[Action],
-    ) -> Result<Vec<(String, u64, Digest)>> {
-        let folder = self.table_folder(asset);
-        let added = actions.iter().filter_map(|action| match action {
-            Action::Add(add) => Some(add.path.clone()),
-            _ => None,
-        });
-        let paths: Vec<String> = added.collect();
-        let work = move || -> Result<Vec<(String, u64, Digest)>> {
-            let digest = |path: String| {
-                let (bytes, digest) = file_digest(folder.join(&path))?;
-                Ok((path, bytes, digest))
-            };
-            paths.into_iter().map(digest).collect()
-        };
-        tokio::task::spawn_blocking(work).await.map_err(DataError::engine)?
-    }
-
-    /// How many rows the loaded version has: what its files say, or, when a foreign writer left
-    /// that out, a count.
-    async fn count_rows(&self, asset: &AssetId, table: &DeltaTable) -> Result<u64> {
-        let failed = |error| DataError::table("read", asset)(error);
-        let mut rows = Some(0_u64);
-        for file in table.snapshot().map_err(failed)?.log_data().iter() {
-            let deleted = file.deletion_vector_descriptor().map_or(0, |vector| vector.cardinality);
-            let live = file
-                .num_records()
-                .and_then(|count| (count as u64).checked_sub(deleted.unsigned_abs()));
-            rows = rows.zip(live).map(|(sum, live)| sum + live);
-        }
-        if let Some(rows) = rows {
-            return Ok(rows);
-        }
-        let provider = table.table_provider().await;
-        let provider = provider.map_err(|error| failed(DeltaTableError::from(error)))?;
-        let frame = self.session().read_table(provider).map_err(DataError::engine)?;
-        Ok(frame.count().await.map_err(DataError::engine)? as u64)
-    }
-
     /// Adds one commit to an act; returns what the table is then.
     fn add_commit(
         &self,
@@ -340,61 +222,6 @@ impl DataEngine {
         catalog::put_table_files(act, asset, &commit.files);
         Ok(LatestTable { version, meta, built_at: act.started_at() })
     }
-
-    /// Whether each file of a version that is changed in place has the bytes it was recorded with.
-    pub(crate) async fn files_are_whole(&self, place: &TableMeta) -> Result<bool> {
-        let table = self.open_at(place).await?;
-        let known = catalog::table_files(&self.store().read()?, &place.asset)?;
-        let failed = |error| DataError::table("read", &place.asset)(error);
-        let snapshot = table.snapshot().map_err(failed)?;
-        let paths: Vec<String> =
-            snapshot.log_data().iter().map(|file| file.object_store_path().to_string()).collect();
-        let folder = self.table_folder(&place.asset);
-        let work = move || {
-            paths.iter().all(|path| {
-                let found = file_digest(folder.join(path)).ok();
-                found.is_some() && found.as_ref() == known.get(path)
-            })
-        };
-        tokio::task::spawn_blocking(work).await.map_err(DataError::engine)
-    }
-}
-
-/// The highest version in a table's log, by the names of its files.
-pub(crate) fn newest_in_log(table: &std::path::Path) -> Result<Option<u64>> {
-    let log = table.join("_delta_log");
-    let Ok(entries) = std::fs::read_dir(&log) else { return Ok(None) };
-    let mut newest = None;
-    for entry in entries {
-        let entry = entry.map_err(|source| DataError::SourceFile { path: log.clone(), source })?;
-        let name = entry.file_name();
-        let version = name.to_str().and_then(|name| name.strip_suffix(".json"));
-        newest = newest.max(version.and_then(|digits| digits.parse().ok()));
-    }
-    Ok(newest)
-}
-
-fn effect_of(
-    actions: &[Action],
-    files: &[(String, u64, Digest)],
-    columns: &[Column],
-    before: Option<&[Column]>,
-) -> Effect {
-    let mut step = Step::default();
-    for action in actions {
-        match action {
-            Action::Add(add) if add.data_change => {
-                step.added.extend(files.iter().filter(|file| file.0 == add.path).cloned());
-            }
-            Action::Remove(remove) if remove.data_change => step.removed.push(remove.path.clone()),
-            _ => {}
-        }
-    }
-    step.columns = (before != Some(columns)).then(|| columns.to_vec());
-    if step.added.is_empty() && step.removed.is_empty() && step.columns.is_none() {
-        return Effect::Same;
-    }
-    Effect::Changed(step)
 }
 
 /// What was done, in a word or two.
@@ -479,13 +306,4 @@ fn detail_of(commit: &Commit) -> Value {
         "engine": commit.info.engine_info,
         "metrics": commit.info.info.get("operationMetrics"),
     })
-}
-
-/// Size and digest of a file.
-pub(crate) fn file_digest(path: PathBuf) -> Result<(u64, Digest)> {
-    let mut hasher = DigestHasher::new();
-    let read =
-        std::fs::File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
-    let bytes = read.map_err(|source| DataError::SourceFile { path, source })?;
-    Ok((bytes, hasher.finish()))
 }

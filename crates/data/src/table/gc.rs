@@ -130,7 +130,7 @@ impl DataEngine {
         let reader = self.store().read()?;
         let versions = catalog::table_versions(&reader, asset)?;
         let recorded = versions.last().map(|row| row.meta.delta_version);
-        if super::commits::newest_in_log(&self.table_folder(asset))? > recorded {
+        if super::log::newest_in_log(&self.table_folder(asset))? > recorded {
             return Ok(None);
         }
         let gone = catalog::removed(&reader, asset)?;

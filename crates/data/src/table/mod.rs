@@ -5,10 +5,12 @@
 //! or written over. A table of the user's own (`tables/NAME`) is changed in place by [`change`], and
 //! each of its commits is recorded by [`commits`], now or at the next start.
 
+pub(crate) mod apply;
 pub(crate) mod change;
 pub(crate) mod commits;
 pub(crate) mod gc;
 pub(crate) mod history;
+pub(crate) mod log;
 pub(crate) mod operations;
 pub(crate) mod rows;
 pub(crate) mod tags;
