@@ -27,7 +27,9 @@ use crate::{
 pub(crate) type Fields = Map<String, Value>;
 
 /// Characters that a column of a Delta table cannot have in its name.
-const NAME_REFUSED: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '\r', '='];
+const NAME_REFUSED: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '='];
+/// Longest name of a column.
+const NAME_BYTES_MAX: usize = 200;
 /// Longest part of a value that a reason repeats.
 const SHOWN_CHARS: usize = 80;
 
@@ -93,7 +95,8 @@ pub(crate) fn sort(plan: &Plan, table: Option<&Schema>, records: Vec<Record>) ->
 fn check_names(rules: &Rules, fields: &Fields) -> Result<(), Fault> {
     let mut seen: HashMap<String, &str> = HashMap::new();
     for name in fields.keys() {
-        if name.is_empty() || name.len() > 200 || name.contains(NAME_REFUSED) {
+        let odd = |c: char| c.is_control() || NAME_REFUSED.contains(&c);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(odd) {
             let shown: String = name.chars().take(SHOWN_CHARS).collect();
             let reason = format!("`{shown}` cannot be a column's name");
             return Err(Fault::new("column_name", reason));

@@ -122,3 +122,22 @@ fn a_new_column_is_added_refused_or_left_out() {
     let alike = sorted(&plan(&[], NewColumn::Add), Some(&table), &[r#"{"A":1}"#]);
     assert_eq!(alike.bad[0].1.rule, "new_column");
 }
+
+#[test]
+fn names_that_a_table_cannot_have_are_refused_one_by_one() {
+    for (name, fits) in [
+        ("a.b", true),
+        ("ü/%$'`\\\"#*-:", true),
+        ("select", true),
+        ("", false),
+        ("a b", false),
+        ("a=b", false),
+        ("a\u{0}", false),
+        ("a\n", false),
+        ("_OFFSET", false),
+    ] {
+        let text = serde_json::json!({ name: 1 }).to_string();
+        let sorted = sorted(&plan(&[], NewColumn::Add), None, &[&text]);
+        assert_eq!(sorted.bad.is_empty(), fits, "{name:?}");
+    }
+}

@@ -37,6 +37,28 @@ fn what_was_appended_is_found_after_reopening() {
 }
 
 #[test]
+fn the_oldest_record_of_a_key_is_located_in_any_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    for number in 0..5 {
+        log.append_many(vec![(key(number), vec![1]), (key(90), vec![2])]).unwrap();
+    }
+    roll(folder.path(), &log.0.view).unwrap();
+    for number in 3..8 {
+        log.append(key(number), &[3]).unwrap();
+    }
+    let place = |log: &Log, number| {
+        log.locate(&key(number)).unwrap().map(|record| (record.sequence, record.payload))
+    };
+    for log in [log, Log::open(folder.path()).unwrap()] {
+        assert_eq!(place(&log, 90), Some((1, vec![2])));
+        assert_eq!(place(&log, 4), Some((8, vec![1])), "the sealed one is older");
+        assert_eq!(place(&log, 6), Some((13, vec![3])));
+        assert_eq!(place(&log, 50), None);
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_appending_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let log = Log::open(folder.path()).unwrap();
