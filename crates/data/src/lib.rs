@@ -11,6 +11,7 @@ mod catalog;
 mod checks;
 mod content;
 mod dataset;
+mod door;
 mod engine;
 mod error;
 mod files;
@@ -27,6 +28,7 @@ pub use content::Column;
 pub use dataset::{
     DatasetConfig, DatasetKind, DatasetSnapshot, SplitBlob, read_dataset, read_manifest,
 };
+pub use door::SqlDoor;
 pub use engine::{DataEngine, EngineOptions};
 pub use error::{CODES, DataError};
 pub use files::{DOCUMENTS, FilesConfig, FilesKind, SourceType};

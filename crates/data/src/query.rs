@@ -188,7 +188,7 @@ impl DataEngine {
 }
 
 /// How many tables want each bare name.
-fn bare_names(latest: &[LatestTable]) -> HashMap<String, usize> {
+pub(crate) fn bare_names(latest: &[LatestTable]) -> HashMap<String, usize> {
     let mut wanted = HashMap::new();
     for table in latest {
         *wanted.entry(table.meta.table.clone()).or_insert(0) += 1;

@@ -132,9 +132,7 @@ impl Connection {
         }
         let prepared = match &statement {
             Some(Statement::Query) => self.prepare(statements[0], declared).await?,
-            Some(small) => {
-                Prepared { parameters: Vec::new(), columns: Session::columns(small) }
-            }
+            Some(small) => Prepared { parameters: Vec::new(), columns: Session::columns(small) },
             None => Prepared::default(),
         };
         let sql = statements.first().copied().unwrap_or_default().to_owned();
@@ -150,8 +148,7 @@ impl Connection {
     async fn prepare(&mut self, sql: &str, declared: Vec<Option<Kind>>) -> Result<Prepared, Stop> {
         let (engine, text, cancel) = (Arc::clone(&self.engine), sql.to_owned(), Cancel::new());
         let seen = cancel.clone();
-        let task =
-            tokio::task::spawn_blocking(move || engine.prepare(&text, &declared, &seen));
+        let task = tokio::task::spawn_blocking(move || engine.prepare(&text, &declared, &seen));
         match self.link.watched(deadline(self.session.statement_ms_max()), task).await {
             Ok(Ok(Ok(prepared))) => Ok(prepared),
             Ok(Ok(Err(fault))) => {

@@ -114,8 +114,7 @@ impl Run {
         let (sender, portions) = mpsc::channel(limits::PORTIONS_WAITING_MAX);
         let (engine, sql, cancel) = (Arc::clone(engine), sql.to_owned(), Cancel::new());
         let seen = cancel.clone();
-        let task =
-            tokio::task::spawn_blocking(move || engine.run(&sql, parameters, sender, &seen));
+        let task = tokio::task::spawn_blocking(move || engine.run(&sql, parameters, sender, &seen));
         let waiting = VecDeque::new();
         Self { portions, task: Some(task), cancel, waiting, deadline, count: 0 }
     }

@@ -115,7 +115,9 @@ impl Session {
         };
         match name {
             "session_authorization" => Some(self.user.clone()),
-            _ => listed(FIXED).or_else(|| self.settings.get(name).cloned()).or_else(|| listed(DEFAULTS)),
+            _ => listed(FIXED)
+                .or_else(|| self.settings.get(name).cloned())
+                .or_else(|| listed(DEFAULTS)),
         }
     }
 

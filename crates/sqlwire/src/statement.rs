@@ -12,14 +12,23 @@ pub(crate) enum Statement {
     /// For the engine.
     Query,
     /// `COPY … TO STDOUT`: the query, and how to write its rows.
-    Copy { query: String, format: CopyFormat },
+    Copy {
+        query: String,
+        format: CopyFormat,
+    },
     /// The value of a setting; `all` for every one.
     Show(String),
     /// A new value; `None` for the default.
-    Set { name: String, value: Option<String>, tag: &'static str },
+    Set {
+        name: String,
+        value: Option<String>,
+        tag: &'static str,
+    },
     Begin,
     /// Ends a transaction; whether it was to be kept.
-    End { keep: bool },
+    End {
+        keep: bool,
+    },
     /// Forgets what the session holds.
     Discard,
     /// Forgets one prepared statement, or all.
@@ -39,10 +48,37 @@ pub(crate) struct CopyFormat {
 
 /// Words that begin statements which change something.
 const WRITING: &[&str] = &[
-    "alter", "analyze", "call", "checkpoint", "cluster", "comment", "create", "delete", "do", "drop",
-    "execute", "grant", "import", "insert", "load", "lock", "merge", "notify", "optimize", "prepare",
-    "reassign", "refresh", "reindex", "replace", "revoke", "security", "truncate", "update", "upsert",
-    "use", "vacuum",
+    "alter",
+    "analyze",
+    "call",
+    "checkpoint",
+    "cluster",
+    "comment",
+    "create",
+    "delete",
+    "do",
+    "drop",
+    "execute",
+    "grant",
+    "import",
+    "insert",
+    "load",
+    "lock",
+    "merge",
+    "notify",
+    "optimize",
+    "prepare",
+    "reassign",
+    "refresh",
+    "reindex",
+    "replace",
+    "revoke",
+    "security",
+    "truncate",
+    "update",
+    "upsert",
+    "use",
+    "vacuum",
 ];
 
 /// Reads what kind of statement it is.
@@ -171,7 +207,8 @@ fn copy_format(tokens: &[Token<'_>]) -> Result<CopyFormat, WireError> {
             "text" => csv = false,
             "delimiter" => delimiter = value().and_then(|text| text.bytes().next()),
             "null" => null = value(),
-            "encoding" if value().is_some_and(|text| text.replace('-', "").to_lowercase() == "utf8") => {}
+            "encoding"
+                if value().is_some_and(|text| text.replace('-', "").to_lowercase() == "utf8") => {}
             "header" => {
                 let off = words.next_if(|token| token.is("false") || token.is("off"));
                 if off.is_none() {

@@ -233,9 +233,14 @@ fn read_numeric(bytes: &[u8]) -> Option<String> {
         return None;
     }
     let group = |place: i32| -> i16 {
-        usize::try_from(i32::from(weight) - place).ok().and_then(|at| groups.get(at)).copied().unwrap_or(0)
+        usize::try_from(i32::from(weight) - place)
+            .ok()
+            .and_then(|at| groups.get(at))
+            .copied()
+            .unwrap_or(0)
     };
-    let whole: String = (0..=i32::from(weight.max(0))).rev().map(|p| format!("{:04}", group(p))).collect();
+    let whole: String =
+        (0..=i32::from(weight.max(0))).rev().map(|p| format!("{:04}", group(p))).collect();
     let places = (i32::from(scale) + 3) / 4;
     let fraction: String = (1..=places).map(|p| format!("{:04}", group(-p))).collect();
     let whole = whole.trim_start_matches('0');
