@@ -136,6 +136,11 @@ impl App {
         self.store.dir()
     }
 
+    /// The queries of other programs, for the PostgreSQL wire.
+    pub fn sql_engine(&self) -> Arc<dyn sextant_sqlwire::SqlEngine> {
+        Arc::new(self.engine.sql_door())
+    }
+
     /// The port in the configuration.
     pub fn port(&self) -> u16 {
         self.config.port

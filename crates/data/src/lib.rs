@@ -12,6 +12,7 @@ mod catalog;
 mod checks;
 mod content;
 mod dataset;
+mod door;
 mod engine;
 mod error;
 mod query;
@@ -30,6 +31,7 @@ pub use content::Column;
 pub use dataset::{
     DatasetConfig, DatasetKind, DatasetSnapshot, SplitBlob, read_dataset, read_manifest,
 };
+pub use door::SqlDoor;
 pub use engine::{DataEngine, EngineOptions};
 pub use error::{CODES, DataError};
 pub use query::{QUERY_ROWS_MAX, QueryResult, TableInfo};

@@ -27,7 +27,7 @@ use tower::Service as _;
 use crate::{
     config::{AuthMode, ServerConfig},
     error::ServerError,
-    keys::{self, KeyRing},
+    keys::{self, KeyRing, Role},
     limits, peer,
     port::Backend,
     routes,
@@ -66,9 +66,32 @@ pub struct Running {
     phase: watch::Sender<Phase>,
     accepting: JoinHandle<()>,
     data_dir: PathBuf,
+    shared: Arc<Shared>,
+}
+
+/// Who may come in, for other doors of the same server: the rules are those of HTTP.
+#[derive(Clone)]
+pub struct Gate(Arc<Shared>);
+
+impl Gate {
+    /// Whether the other end of a connection needs no key. Reads a file of the kernel: call it
+    /// where blocking is allowed.
+    pub fn trusts(&self, peer: SocketAddr, local: SocketAddr) -> bool {
+        self.0.auth == AuthMode::TrustedLoopback && peer::identify(peer, local).same_user
+    }
+
+    /// Whether a key is valid now. Every role may read.
+    pub fn may_read(&self, key: &str) -> bool {
+        self.0.keys.verify(key, self.0.now()).is_some_and(|record| record.role >= Role::Read)
+    }
 }
 
 impl Running {
+    /// The rules by which callers are let in.
+    pub fn gate(&self) -> Gate {
+        Gate(Arc::clone(&self.shared))
+    }
+
     /// Takes no more requests, waits up to [`limits::DRAIN_SECONDS`] for those in progress, ends
     /// the streams that are left with an error, and removes the discovery file.
     pub async fn shutdown(mut self) {
@@ -134,6 +157,7 @@ pub async fn serve(
         phase,
         accepting,
         data_dir: config.data_dir,
+        shared,
     })
 }
 

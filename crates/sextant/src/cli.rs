@@ -176,6 +176,9 @@ pub struct ServeArgs {
     /// The port; 0 takes a free one
     #[arg(long)]
     pub port: Option<u16>,
+    /// Also answer PostgreSQL clients, read only, on this port of loopback; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub pg_port: Option<u16>,
     /// Ask every caller for a key, also on loopback
     #[arg(long)]
     pub require_auth: bool,

@@ -162,6 +162,7 @@ impl<'a> Demo<'a> {
         let args = |port| ServeArgs {
             host: "127.0.0.1".to_owned(),
             port: Some(port),
+            pg_port: None,
             require_auth: false,
             allowed_host: Vec::new(),
         };

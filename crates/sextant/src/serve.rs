@@ -5,7 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 
 use sextant_app::{App, Op, OpenProject};
 use sextant_core::{Cancel, ExitKind};
-use sextant_server::{AuthMode, Running, ServerConfig};
+use sextant_server::{AuthMode, Gate, Running, ServerConfig};
+use sextant_sqlwire::{Gatekeeper, SqlServer};
 
 use crate::{
     backend::AppBackend,
@@ -23,7 +24,11 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     let screen = Arc::new(Screen::new(global.quiet, global.verbose > 0));
     let runtime = server_runtime()?;
     let running = runtime.block_on(start(&app, args))?;
+    let door = runtime.block_on(sql_door(&app, args, &running))?;
     announce(&app, &running);
+    if let Some(door) = &door {
+        anstream::eprintln!("  postgres postgresql://{}/sextant (read only)", door.addr);
+    }
     let cancel = Cancel::new();
     let lander = land_in_the_background(&app, &screen, &cancel)?;
     let watcher = if watch { Some(watch_project(&app, &screen, &cancel)?) } else { None };
@@ -31,6 +36,9 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
         stop_signal().await;
         screen.line("stopping: finishing the requests in progress");
         cancel.cancel();
+        if let Some(door) = door {
+            door.shutdown().await;
+        }
         running.shutdown().await;
     });
     if let Some(watcher) = watcher {
@@ -68,6 +76,32 @@ pub async fn start(app: &Arc<App>, args: &ServeArgs) -> Result<Running, Trouble>
     sextant_server::serve(config, backend)
         .await
         .map_err(|error| Trouble::from(sextant_core::Failure::from(error)))
+}
+
+/// The rules of HTTP, for PostgreSQL clients.
+struct SameRules(Gate);
+
+impl Gatekeeper for SameRules {
+    fn trusts(&self, peer: SocketAddr, local: SocketAddr) -> bool {
+        self.0.trusts(peer, local)
+    }
+
+    fn may_read(&self, key: &str) -> bool {
+        self.0.may_read(key)
+    }
+}
+
+/// Opens the port for PostgreSQL clients, when one was asked for.
+async fn sql_door(
+    app: &Arc<App>,
+    args: &ServeArgs,
+    running: &Running,
+) -> Result<Option<SqlServer>, Trouble> {
+    let Some(port) = args.pg_port else { return Ok(None) };
+    let addr = SocketAddr::new(running.addr.ip(), port);
+    let gate = Arc::new(SameRules(running.gate()));
+    let door = sextant_sqlwire::serve(addr, app.sql_engine(), gate).await;
+    door.map(Some).map_err(|error| Trouble::from(sextant_core::Failure::from(error)))
 }
 
 /// Says where the server is, on stderr.
