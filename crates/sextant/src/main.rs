@@ -109,38 +109,7 @@ fn operation(command: Command) -> Option<Op> {
             ReleaseCommand::List => Op::ReleaseList {},
             ReleaseCommand::Show { id } => Op::ReleaseShow { id },
         },
-        Command::Data(command) => match command {
-            DataCommand::Tables => Op::DataTables {},
-            DataCommand::Query { sql, limit } => Op::DataQuery { sql, limit },
-            DataCommand::History { table, limit } => Op::DataHistory { table, limit },
-            DataCommand::Show { table, limit } => Op::DataShow { table, limit },
-            DataCommand::Restore { tag: Some(name), .. } => Op::DataRestoreTag { name },
-            DataCommand::Restore { table, to, .. } => Op::DataRestore {
-                table: table.unwrap_or_default(),
-                version: to.unwrap_or_default(),
-            },
-            DataCommand::Replace { table, predicate, sql } => {
-                Op::DataReplace { table, predicate, sql }
-            }
-            DataCommand::Compact { table, file_size } => {
-                Op::DataCompact { table, file_megabytes: file_size }
-            }
-            DataCommand::Zorder { table, columns } => Op::DataZorder { table, columns },
-            DataCommand::Tag { name, tables } => Op::DataTag { name, tables, branch: false },
-            DataCommand::Branch { name, tables } => Op::DataTag { name, tables, branch: true },
-            DataCommand::Tags => Op::DataTags {},
-            DataCommand::Untag { name } => Op::DataUntag { name },
-            DataCommand::Gc { dry_run, older_than } => {
-                Op::DataGc { dry_run, older_than_s: older_than }
-            }
-            DataCommand::Failures { asset } => Op::CheckFailures { asset },
-            DataCommand::Schema { source } => Op::DataSchema { source },
-            DataCommand::Quarantine { source, limit, skip } => {
-                Op::DataQuarantine { source, limit, skip }
-            }
-            DataCommand::Replay { source, limit } => Op::DataReplay { source, limit },
-            DataCommand::Dataset { id, split, limit } => Op::DatasetShow { id, split, limit },
-        },
+        Command::Data(command) => of_tables(command),
         Command::Track(command) => match command {
             TrackCommand::Runs => Op::Runs {},
             TrackCommand::Run { id } => Op::Run { id },
@@ -161,6 +130,42 @@ fn operation(command: Command) -> Option<Op> {
         _ => return None,
     };
     Some(op)
+}
+
+/// The operation of a command on tables and sources.
+fn of_tables(command: DataCommand) -> Op {
+    match command {
+        DataCommand::Tables => Op::DataTables {},
+        DataCommand::Query { sql, limit } => Op::DataQuery { sql, limit },
+        DataCommand::History { table, limit } => Op::DataHistory { table, limit },
+        DataCommand::Show { table, limit } => Op::DataShow { table, limit },
+        DataCommand::Restore { tag: Some(name), .. } => Op::DataRestoreTag { name },
+        DataCommand::Restore { table, to, .. } => Op::DataRestore {
+            table: table.unwrap_or_default(),
+            version: to.unwrap_or_default(),
+        },
+        DataCommand::Replace { table, predicate, sql } => {
+            Op::DataReplace { table, predicate, sql }
+        }
+        DataCommand::Compact { table, file_size } => {
+            Op::DataCompact { table, file_megabytes: file_size }
+        }
+        DataCommand::Zorder { table, columns } => Op::DataZorder { table, columns },
+        DataCommand::Tag { name, tables } => Op::DataTag { name, tables, branch: false },
+        DataCommand::Branch { name, tables } => Op::DataTag { name, tables, branch: true },
+        DataCommand::Tags => Op::DataTags {},
+        DataCommand::Untag { name } => Op::DataUntag { name },
+        DataCommand::Gc { dry_run, older_than } => {
+            Op::DataGc { dry_run, older_than_s: older_than }
+        }
+        DataCommand::Failures { asset } => Op::CheckFailures { asset },
+        DataCommand::Schema { source } => Op::DataSchema { source },
+        DataCommand::Quarantine { source, limit, skip } => {
+            Op::DataQuarantine { source, limit, skip }
+        }
+        DataCommand::Replay { source, limit } => Op::DataReplay { source, limit },
+        DataCommand::Dataset { id, split, limit } => Op::DatasetShow { id, split, limit },
+    }
 }
 
 /// Runs one operation and prints its result.

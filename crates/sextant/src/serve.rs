@@ -7,6 +7,7 @@ use sextant_app::{App, Op, OpenProject};
 use sextant_core::{Cancel, ExitKind};
 use sextant_server::{AuthMode, Gate, Running, ServerConfig};
 use sextant_sqlwire::{Gatekeeper, SqlServer};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     backend::AppBackend,
@@ -23,6 +24,9 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     let app = Arc::new(App::open(&root, &OpenProject { profile: global.profile.clone() })?);
     let screen = Arc::new(Screen::new(global.quiet, global.verbose > 0));
     let runtime = server_runtime()?;
+    // Before anybody can know that the server is there: a signal must never find no listener.
+    let signals = runtime.block_on(async { StopSignals::listen() });
+    let mut signals = signals.map_err(|error| io_trouble("listen for signals", &error))?;
     let running = runtime.block_on(start(&app, args))?;
     let door = runtime.block_on(sql_door(&app, args, &running))?;
     announce(&app, &running);
@@ -33,7 +37,7 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     let lander = land_in_the_background(&app, &screen, &cancel)?;
     let watcher = if watch { Some(watch_project(&app, &screen, &cancel)?) } else { None };
     runtime.block_on(async {
-        stop_signal().await;
+        signals.wait().await;
         screen.line("stopping: finishing the requests in progress");
         cancel.cancel();
         if let Some(door) = door {
@@ -119,17 +123,24 @@ pub fn announce(app: &App, running: &Running) {
     }
 }
 
-async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
+/// Ctrl-C and SIGTERM, heard from the moment this is made.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }

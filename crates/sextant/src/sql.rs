@@ -4,7 +4,7 @@
 use std::io::{IsTerminal as _, Read as _};
 
 use rustyline::{
-    Context, Editor, Helper,
+    CompletionType, Context, Editor, Helper,
     completion::{Completer, Pair},
     error::ReadlineError,
     highlight::Highlighter,
@@ -115,6 +115,7 @@ impl Runner<'_> {
             .max_history_size(HISTORY_MAX)
             .map_err(failed)?
             .auto_add_history(true)
+            .completion_type(CompletionType::List)
             .build();
         let mut editor: Editor<Words, FileHistory> = Editor::with_config(config).map_err(failed)?;
         editor.set_helper(Some(Words(self.names())));
@@ -179,7 +180,7 @@ impl Runner<'_> {
 
     /// The names of tables and columns, for completion.
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = WORDS.iter().map(|word| (*word).to_owned()).collect();
+        let mut names: Vec<String> = Vec::new();
         let op = Op::DataTables {};
         let tables = self.session.run(&op, &Screen::new(true, false), &self.cancel);
         for table in tables.iter().flat_map(|tables| tables["tables"].as_array()).flatten() {
@@ -201,7 +202,7 @@ fn history_file(global: &Global) -> Option<std::path::PathBuf> {
     Some(sextant_app::data_dir(&root, &options).ok()?.join("sql_history"))
 }
 
-/// Completes the word before the cursor from the words that are known.
+/// Completes the word before the cursor from the names of tables and columns, which it holds.
 struct Words(Vec<String>);
 
 impl Completer for Words {
@@ -222,9 +223,15 @@ impl Completer for Words {
         if begun.is_empty() {
             return Ok((position, Vec::new()));
         }
-        let fits = self.0.iter().filter(|word| word.to_lowercase().starts_with(&begun));
-        let pair = |word: &String| Pair { display: word.clone(), replacement: word.clone() };
-        Ok((start, fits.map(pair).collect()))
+        let begins = |word: &&str| word.to_lowercase().starts_with(&begun);
+        let mut fits: Vec<&str> =
+            self.0.iter().map(String::as_str).filter(|word| begins(word)).collect();
+        // Names of the project come before words of the language.
+        if fits.is_empty() {
+            fits = WORDS.iter().copied().filter(|word| begins(word)).collect();
+        }
+        let pair = |word: &str| Pair { display: word.to_owned(), replacement: word.to_owned() };
+        Ok((start, fits.into_iter().map(pair).collect()))
     }
 }
 
