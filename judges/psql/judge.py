@@ -51,7 +51,8 @@ told = psql("-v", "VERBOSITY=verbose", "-c", "drop table sections", expect=1)
 check("25006" in told and "SXT-7104" in told, "what writes is refused")
 
 # Ctrl-C: a query that would take very long is stopped, and psql says why.
-long = "select count(*) from sections a, sections b, sections c, sections d, sections e, sections f"
+long = """select sum(a.ordinal + b.ordinal * c.ordinal - d.ordinal)
+  from sections a, sections b, sections c, sections d where a.body || b.body < c.body || d.body"""
 child = subprocess.Popen(
     ["psql", "-X", "-c", long], env=environment,
     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
