@@ -32,7 +32,10 @@ impl VisitorMut for Rewriter<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        empty_body(&mut query.body);
+        if empty_body(&mut query.body) {
+            // Nothing has no order, and what it is ordered by need not be selected.
+            query.order_by = None;
+        }
         ControlFlow::Continue(())
     }
 
@@ -138,11 +141,12 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
 }
 
 /// A select from a relation that never has rows has none either: its columns stay, all else goes.
-fn empty_body(body: &mut SetExpr) {
+/// Whether the whole body is such.
+fn empty_body(body: &mut SetExpr) -> bool {
     match body {
         SetExpr::SetOperation { left, right, .. } => {
-            empty_body(left);
-            empty_body(right);
+            let left = empty_body(left);
+            empty_body(right) && left
         }
         SetExpr::Select(select) if selects_nothing(select) => {
             let names: Vec<Ident> = select.projection.iter().enumerate().map(name_of).collect();
@@ -150,8 +154,9 @@ fn empty_body(body: &mut SetExpr) {
             select.projection = names.into_iter().map(null).collect();
             select.from.clear();
             select.selection = Some(value(Value::Boolean(false)));
+            true
         }
-        _ => {}
+        _ => false,
     }
 }
 
