@@ -23,6 +23,8 @@ mod server;
 mod session;
 mod startup;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use error::{CODES, WireError};

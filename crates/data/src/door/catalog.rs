@@ -11,7 +11,7 @@ use std::{
 
 use datafusion::{
     arrow::{
-        array::{ArrayRef, BooleanArray, Int64Array, StringArray},
+        array::{ArrayRef, BooleanArray, Int64Array, StringArray, new_null_array},
         datatypes::{DataType, Field, Schema},
         error::ArrowError,
         record_batch::RecordBatch,
@@ -265,6 +265,10 @@ fn batch(spec: &str, rows: &[Cells]) -> Result<RecordBatch, ArrowError> {
         let values = rows.iter().map(value);
         let array: ArrayRef = match of {
             "i" => Arc::new(values.map(|v| v?.parse().ok()).collect::<Int64Array>()),
+            "l" => {
+                let item = Arc::new(Field::new("item", DataType::Utf8, true));
+                new_null_array(&DataType::List(item), rows.len())
+            }
             "b" => Arc::new(values.map(|v| Some(v? == "t")).collect::<BooleanArray>()),
             _ => Arc::new(values.collect::<StringArray>()),
         };

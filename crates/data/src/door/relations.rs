@@ -1,7 +1,8 @@
 //! Which relations of PostgreSQL's catalogs are there, and with which columns?
 //!
-//! A column is `name:type`, where the type is `i` (integer), `t` (text) or `b` (boolean), with
-//! `=default` for rows that do not name it (`~` stands for a space); without a default it is null.
+//! A column is `name:type`, where the type is `i` (integer), `t` (text), `b` (boolean) or `l` (a
+//! list of texts, always null), with `=default` for rows that do not name it (`~` stands for a
+//! space); without a default it is null.
 
 /// A relation of a catalog.
 pub(super) struct Relation {
@@ -38,7 +39,7 @@ pub(super) const RELATIONS: &[Relation] = &[
          reltoastrelid:i=0 relhasindex:b=f relisshared:b=f relpersistence:t=p relkind:t=r \
          relnatts:i relchecks:i=0 relhasrules:b=f relhastriggers:b=f relhassubclass:b=f \
          relrowsecurity:b=f relforcerowsecurity:b=f relispopulated:b=t relreplident:t=d \
-         relispartition:b=f relrewrite:i=0 relfrozenxid:i=0 relminmxid:i=0 relacl:t reloptions:t \
+         relispartition:b=f relrewrite:i=0 relfrozenxid:i=0 relminmxid:i=0 relacl:l reloptions:l \
          relpartbound:t",
     ),
     filled(
@@ -47,8 +48,8 @@ pub(super) const RELATIONS: &[Relation] = &[
         "attrelid:i attname:t atttypid:i attstattarget:i=-1 attlen:i attnum:i attndims:i=0 \
          attcacheoff:i=-1 atttypmod:i=-1 attbyval:b=f attalign:t=i attstorage:t=p \
          attcompression:t= attnotnull:b=f atthasdef:b=f atthasmissing:b=f attidentity:t= \
-         attgenerated:t= attisdropped:b=f attislocal:b=t attinhcount:i=0 attcollation:i=0 attacl:t \
-         attoptions:t attfdwoptions:t attmissingval:t",
+         attgenerated:t= attisdropped:b=f attislocal:b=t attinhcount:i=0 attcollation:i=0 attacl:l \
+         attoptions:l attfdwoptions:l attmissingval:t",
     ),
     filled(
         "pg_type",
@@ -58,13 +59,13 @@ pub(super) const RELATIONS: &[Relation] = &[
          typarray:i=0 typinput:t typoutput:t typbasetype:i=0 typtypmod:i=-1 typnotnull:b=f \
          typcollation:i=0 typndims:i=0 typdefault:t",
     ),
-    filled("pg_namespace", 2615, "oid:i nspname:t nspowner:i=10 nspacl:t"),
+    filled("pg_namespace", 2615, "oid:i nspname:t nspowner:i=10 nspacl:l"),
     filled(
         "pg_database",
         1262,
         "oid:i datname:t datdba:i=10 encoding:i=6 datlocprovider:t=c datistemplate:b=f \
          datallowconn:b=t datconnlimit:i=-1 dattablespace:i=0 datcollate:t=C datctype:t=C \
-         daticulocale:t datcollversion:t datacl:t",
+         daticulocale:t datcollversion:t datacl:l",
     ),
     filled("pg_am", 2601, "oid:i amname:t amhandler:t amtype:t"),
     filled(

@@ -5,8 +5,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, FunctionArguments, GroupByExpr, Ident, JoinOperator,
-    ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut as _, VisitorMut,
+    BinaryOperator, DataType, Expr, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select,
+    SelectItem, SetExpr, TableFactor, Value, VisitMut as _, VisitorMut,
 };
 
 use super::{
@@ -32,7 +32,10 @@ impl VisitorMut for Rewriter<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        empty_body(&mut query.body);
+        if empty_body(&mut query.body) {
+            // Nothing has no order, and what it is ordered by need not be selected.
+            query.order_by = None;
+        }
         ControlFlow::Continue(())
     }
 
@@ -138,11 +141,12 @@ fn plain_type(data_type: &DataType) -> Option<DataType> {
 }
 
 /// A select from a relation that never has rows has none either: its columns stay, all else goes.
-fn empty_body(body: &mut SetExpr) {
+/// Whether the whole body is such.
+fn empty_body(body: &mut SetExpr) -> bool {
     match body {
         SetExpr::SetOperation { left, right, .. } => {
-            empty_body(left);
-            empty_body(right);
+            let left = empty_body(left);
+            empty_body(right) && left
         }
         SetExpr::Select(select) if selects_nothing(select) => {
             let names: Vec<Ident> = select.projection.iter().enumerate().map(name_of).collect();
@@ -150,8 +154,9 @@ fn empty_body(body: &mut SetExpr) {
             select.projection = names.into_iter().map(null).collect();
             select.from.clear();
             select.selection = Some(value(Value::Boolean(false)));
+            true
         }
-        _ => {}
+        _ => false,
     }
 }
 
@@ -195,23 +200,33 @@ fn is_empty_relation(factor: &TableFactor) -> bool {
         && relation(schema, &last(name)).is_some_and(|relation| relation.empty)
 }
 
-/// Whether the expression is, or begins with, an aggregate. Deeper ones count as well.
+/// Whether there is an aggregate in the expression; those of its subqueries are their own.
 fn aggregates(expr: &Expr) -> bool {
-    struct Finder(bool);
+    struct Finder {
+        found: bool,
+        depth: usize,
+    }
     impl datafusion::sql::sqlparser::ast::Visitor for Finder {
         type Break = ();
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.depth += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.depth -= 1;
+            ControlFlow::Continue(())
+        }
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
             if let Expr::Function(function) = expr {
                 let known = AGGREGATES.contains(&last(&function.name).as_str());
-                // A subquery as argument has rows of its own.
-                self.0 |= known && !matches!(function.args, FunctionArguments::Subquery(_));
+                self.found |= known && self.depth == 0;
             }
             ControlFlow::Continue(())
         }
     }
-    let mut finder = Finder(false);
+    let mut finder = Finder { found: false, depth: 0 };
     let _ = datafusion::sql::sqlparser::ast::Visit::visit(expr, &mut finder);
-    finder.0
+    finder.found
 }
 
 /// The name of a column, made different from all others by its number.

@@ -5,6 +5,7 @@
 
 mod checks;
 mod datasets;
+mod door;
 mod files;
 mod models;
 mod tables;
