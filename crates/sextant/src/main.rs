@@ -140,13 +140,10 @@ fn of_tables(command: DataCommand) -> Op {
         DataCommand::History { table, limit } => Op::DataHistory { table, limit },
         DataCommand::Show { table, limit } => Op::DataShow { table, limit },
         DataCommand::Restore { tag: Some(name), .. } => Op::DataRestoreTag { name },
-        DataCommand::Restore { table, to, .. } => Op::DataRestore {
-            table: table.unwrap_or_default(),
-            version: to.unwrap_or_default(),
-        },
-        DataCommand::Replace { table, predicate, sql } => {
-            Op::DataReplace { table, predicate, sql }
+        DataCommand::Restore { table, to, .. } => {
+            Op::DataRestore { table: table.unwrap_or_default(), version: to.unwrap_or_default() }
         }
+        DataCommand::Replace { table, predicate, sql } => Op::DataReplace { table, predicate, sql },
         DataCommand::Compact { table, file_size } => {
             Op::DataCompact { table, file_megabytes: file_size }
         }
@@ -155,9 +152,7 @@ fn of_tables(command: DataCommand) -> Op {
         DataCommand::Branch { name, tables } => Op::DataTag { name, tables, branch: true },
         DataCommand::Tags => Op::DataTags {},
         DataCommand::Untag { name } => Op::DataUntag { name },
-        DataCommand::Gc { dry_run, older_than } => {
-            Op::DataGc { dry_run, older_than_s: older_than }
-        }
+        DataCommand::Gc { dry_run, older_than } => Op::DataGc { dry_run, older_than_s: older_than },
         DataCommand::Failures { asset } => Op::CheckFailures { asset },
         DataCommand::Schema { source } => Op::DataSchema { source },
         DataCommand::Quarantine { source, limit, skip } => {

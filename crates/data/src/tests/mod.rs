@@ -8,9 +8,9 @@ mod datasets;
 mod door;
 mod files;
 mod models;
-mod tables;
 mod push;
 mod records;
+mod tables;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
