@@ -7,6 +7,8 @@ use sextant_core::{Code, ExitKind, Explain, Place};
 use sextant_lineage::LineageError;
 use sextant_project::AssetId;
 
+use crate::sources::{KAFKA_CODES, KafkaFault};
+
 /// An error of the data layer.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -151,6 +153,9 @@ pub enum DataError {
     /// The engine failed in a way that is not the user's SQL.
     #[error("the SQL engine failed: {0}")]
     Engine(String),
+    /// A topic of Kafka cannot be read.
+    #[error(transparent)]
+    Kafka(#[from] KafkaFault),
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -313,6 +318,11 @@ pub const CODES: &[&Code] = &[
     &RETYPE,
     &PUSH,
     &KEY_REUSED,
+    KAFKA_CODES[0],
+    KAFKA_CODES[1],
+    KAFKA_CODES[2],
+    KAFKA_CODES[3],
+    KAFKA_CODES[4],
 ];
 
 impl Explain for DataError {
@@ -334,6 +344,7 @@ impl Explain for DataError {
             Self::Retype { .. } => &RETYPE,
             Self::Push { .. } => &PUSH,
             Self::KeyReused => &KEY_REUSED,
+            Self::Kafka(fault) => fault.code(),
             Self::Engine(_) => &ENGINE,
             Self::Cancelled => &CANCELLED,
             Self::Lineage(error) => error.code(),
@@ -357,6 +368,7 @@ impl Explain for DataError {
             Self::ChecksFailed { asset, .. } => {
                 Some(format!("see the failing rows with `sextant data failures {asset}`"))
             }
+            Self::Kafka(fault) => fault.hint(),
             Self::Lineage(error) => error.hint(),
             _ => None,
         }

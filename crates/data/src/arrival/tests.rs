@@ -16,7 +16,7 @@ use crate::content;
 fn plan(schema: &[(&str, TypeName)], on_new_column: NewColumn) -> Plan {
     let schema: BTreeMap<_, _> =
         schema.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
-    let places = Places { partition: None, offset: "_offset", arrived_at: None };
+    let places = Places { partition: None, offset: "_offset", arrived_at: None, filled: &[] };
     Plan {
         asset: "sources/t".parse().unwrap(),
         table: "t".to_owned(),

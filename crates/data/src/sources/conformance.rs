@@ -7,14 +7,17 @@
 use serde_json::{Value, json};
 use sextant_core::Cancel;
 
+use super::kafka::tests as kafka;
 use crate::tests::{Bench, stop_next_at};
 
 /// What stands outside of a source, and how the suite sends records into it.
 struct Outside {
-    /// The source's file, without its schema.
-    toml: &'static str,
+    /// Makes the outside anew: the source's file, without its schema.
+    toml: fn() -> String,
     /// Sends records, one text each.
     send: fn(&Bench, &[&str]),
+    /// What the quarantine shows of a text that was sent.
+    payload: fn(&str) -> String,
 }
 
 const NAME: &str = "orders";
@@ -25,7 +28,7 @@ const STEPS: [&str; 3] = [
 ];
 
 const PUSH: Outside = Outside {
-    toml: "type = \"push\"\n",
+    toml: || "type = \"push\"\n".to_owned(),
     send: |bench, records| {
         if records.is_empty() {
             return;
@@ -41,13 +44,35 @@ const PUSH: Outside = Outside {
         let crate::PushReply::Accepted(accepted) = reply else { panic!("{reply:?}") };
         assert_eq!(accepted.records, records.len() as u64);
     },
+    payload: str::to_owned,
 };
 
-const SOURCES: &[Outside] = &[PUSH];
+const KAFKA: Outside = Outside {
+    toml: || kafka::source(1).1,
+    send: |bench, records| {
+        let toml = std::fs::read_to_string(bench.root().join(FILE)).unwrap();
+        let topic = toml.split_once("topic = \"").unwrap().1.split_once('"').unwrap().0;
+        kafka::send(topic, records);
+    },
+    payload: |text| json!({ "value": text }).to_string(),
+};
 
-fn bench(outside: &Outside, schema: &str) -> Bench {
-    let toml = format!("{}{schema}", outside.toml);
-    Bench::new(&[("sources/orders.toml", &toml), ("docs/a.md", "# A\n")])
+const SOURCES: &[Outside] = &[PUSH, KAFKA];
+
+const FILE: &str = "sources/orders.toml";
+/// What comes behind this line of the source's file are its rules.
+const RULES: &str = "# Rules\n";
+
+fn bench(outside: &Outside, rules: &str) -> Bench {
+    let toml = format!("{}{RULES}{rules}", (outside.toml)());
+    Bench::new(&[(FILE, &toml), ("docs/a.md", "# A\n")])
+}
+
+/// Gives the source other rules.
+fn change_rules(bench: &Bench, rules: &str) {
+    let toml = std::fs::read_to_string(bench.root().join(FILE)).unwrap();
+    let head = toml.split_once(RULES).unwrap().0;
+    bench.write(FILE, format!("{head}{RULES}{rules}"));
 }
 
 fn land(bench: &Bench) {
@@ -104,7 +129,7 @@ fn damaged_records_are_set_aside() {
         land(&bench);
         let (landed, held) = found(&bench);
         assert_eq!(landed, [1, 2]);
-        assert_eq!(held, bad);
+        assert_eq!(held, bad.map(outside.payload));
         let page = bench.source(NAME).quarantine(1, 2, &Cancel::new()).unwrap();
         assert_eq!((page.rows.len(), page.more, page.waiting), (2, true, 5));
         let all = bench.source(NAME).quarantine(0, 9, &Cancel::new()).unwrap();
@@ -127,7 +152,8 @@ fn a_stop_at_any_step_loses_nothing_and_doubles_nothing() {
             stop_next_at(step);
             assert!(bench.source(NAME).land(&Cancel::new()).is_err(), "{step}");
             let bench = bench.reopen();
-            let expected = (vec![1, 2], vec![r#"{"n":"bad"}"#.into(), r#"{"n":"worse"}"#.into()]);
+            let bad = [r#"{"n":"bad"}"#, r#"{"n":"worse"}"#].map(outside.payload);
+            let expected = (vec![1, 2], bad.to_vec());
             assert_eq!(found(&bench), expected, "{step}");
             assert!(bench.source(NAME).balance(&Cancel::new()).unwrap().is_even(), "{step}");
         }
@@ -143,7 +169,7 @@ fn rules_that_change_after_a_stop_do_not_move_a_record() {
             (outside.send)(&bench, &[r#"{"n":1}"#, r#"{"n":2,"m":1}"#]);
             stop_next_at(step);
             assert!(bench.source(NAME).land(&Cancel::new()).is_err(), "{step}");
-            bench.write("sources/orders.toml", format!("{}{SCHEMA}", outside.toml));
+            change_rules(&bench, SCHEMA);
             let bench = bench.reopen();
             land(&bench);
             let (landed, held) = found(&bench);
@@ -161,7 +187,7 @@ fn a_stop_during_a_replay_releases_each_row_once() {
                 bench(outside, "on_new_column = \"quarantine\"\n[schema]\nn = \"bigint\"\n");
             (outside.send)(&bench, &[r#"{"n":1}"#, r#"{"n":2,"m":"x"}"#, r#"{"n":"bad"}"#]);
             assert_eq!(found(&bench).0, [1]);
-            bench.write("sources/orders.toml", format!("{}{SCHEMA}", outside.toml));
+            change_rules(&bench, SCHEMA);
             stop_next_at(step);
             assert!(bench.source(NAME).replay(9, &Cancel::new()).is_err(), "{step}");
             let bench = bench.reopen();
@@ -170,7 +196,8 @@ fn a_stop_during_a_replay_releases_each_row_once() {
             let again = bench.source(NAME).replay(9, &Cancel::new()).unwrap();
             assert_eq!(again.passed + again.finished, 1, "{step}");
             assert_eq!(again.failed, 1, "{step}");
-            assert_eq!(found(&bench), (vec![1, 2, 3], vec![r#"{"n":"bad"}"#.into()]), "{step}");
+            let bad = (outside.payload)(r#"{"n":"bad"}"#);
+            assert_eq!(found(&bench), (vec![1, 2, 3], vec![bad]), "{step}");
             let none = bench.source(NAME).replay(9, &Cancel::new()).unwrap();
             assert_eq!((none.passed, none.finished), (0, 0), "{step}");
             assert!(bench.source(NAME).balance(&Cancel::new()).unwrap().is_even(), "{step}");
