@@ -8,11 +8,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use krafka::{
-    Kafka, Record,
-    admin::{DeleteRecordsOptions, TopicPartition},
-    testing::FakeBroker,
-};
+use krafka::{Kafka, Record, testing::FakeBroker};
 use serde_json::{Value, json};
 use sextant_core::Cancel;
 use tokio::runtime::Runtime;
@@ -81,11 +77,8 @@ fn send_in_transaction(topic: &str, values: &[&str], commit: bool) {
 
 /// Deletes what lies before an offset, as retention does.
 fn delete_before(topic: &str, offset: i64) {
-    wait(async {
-        let wanted = [(TopicPartition::new(topic, 0), offset)];
-        let options = DeleteRecordsOptions::default();
-        let done = client().await.admin().delete_records(wanted, options).await.unwrap();
-        assert!(done.values().all(Result::is_ok), "{done:?}");
+    BROKER.1.with_state(|state| {
+        state.partition_mut(topic, 0).unwrap().log_start_offset = offset;
     });
 }
 
