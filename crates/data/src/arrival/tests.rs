@@ -5,13 +5,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::arrow::datatypes::Schema;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sextant_core::Cancel;
 
 use super::{
-    Fault, Format, NewColumn, Places, Plan, Record, Rules, TypeName,
+    Fault, Feed, Format, Marks, NewColumn, Places, Plan, Record, Rules, TypeName,
     shape::{Sorted, sort},
 };
-use crate::content;
+use crate::{
+    content,
+    error::Result,
+    tests::{Bench, stop_next_at},
+};
 
 fn plan(schema: &[(&str, TypeName)], on_new_column: NewColumn) -> Plan {
     let schema: BTreeMap<_, _> =
@@ -121,4 +126,43 @@ fn a_new_column_is_added_refused_or_left_out() {
     // Two names that a table cannot tell apart.
     let alike = sorted(&plan(&[], NewColumn::Add), Some(&table), &[r#"{"A":1}"#]);
     assert_eq!(alike.bad[0].1.rule, "new_column");
+}
+
+/// A source with two partitions that takes at most so many records of each into a batch.
+struct Cut([usize; 2]);
+
+impl Feed for Cut {
+    fn next(&mut self, marks: &Marks) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for (partition, most) in ["0", "1"].into_iter().zip(self.0) {
+            let first = marks.get(partition).map_or(0, |mark| mark + 1);
+            let record = |offset: i64| Record {
+                partition: partition.into(),
+                offset,
+                arrived_at: 0,
+                format: Format::Json,
+                text: if offset % 2 == 0 {
+                    json!({ "a": offset }).to_string()
+                } else {
+                    "bad".into()
+                },
+            };
+            records.extend((first..8).take(most).map(record));
+        }
+        Ok(records)
+    }
+}
+
+#[test]
+fn batches_that_are_cut_in_another_way_after_a_stop_double_nothing() {
+    for (stopped, cut) in [([1, 8], [8, 1]), ([8, 1], [1, 8]), ([8, 8], [2, 3])] {
+        let bench = Bench::new(&[]);
+        let mut plan = plan(&[("a", TypeName::Bigint)], NewColumn::Add);
+        plan.partitions.push("1".to_owned());
+        stop_next_at("data.arrival.after_quarantine");
+        assert!(bench.engine.land(&plan, &mut Cut(stopped), &Cancel::new()).is_err());
+        let landed = bench.engine.land(&plan, &mut Cut(cut), &Cancel::new()).unwrap();
+        assert_eq!((landed.table.rows, landed.quarantine.unwrap().rows), (8, 8), "{cut:?}");
+        assert!(bench.engine.balance(&plan, &Cancel::new()).unwrap().is_even(), "{cut:?}");
+    }
 }
