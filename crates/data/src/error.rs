@@ -7,6 +7,8 @@ use sextant_core::{Code, ExitKind, Explain, Place};
 use sextant_lineage::LineageError;
 use sextant_project::AssetId;
 
+use crate::sources::{KAFKA_CODES, KafkaFault};
+
 /// An error of the data layer.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -177,6 +179,9 @@ pub enum DataError {
     /// The engine failed in a way that is not the user's SQL.
     #[error("the SQL engine failed: {0}")]
     Engine(String),
+    /// A topic of Kafka cannot be read.
+    #[error(transparent)]
+    Kafka(#[from] KafkaFault),
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -366,6 +371,11 @@ pub const CODES: &[&Code] = &[
     &RETYPE,
     &PUSH,
     &KEY_REUSED,
+    KAFKA_CODES[0],
+    KAFKA_CODES[1],
+    KAFKA_CODES[2],
+    KAFKA_CODES[3],
+    KAFKA_CODES[4],
 ];
 
 impl Explain for DataError {
@@ -387,6 +397,7 @@ impl Explain for DataError {
             Self::Retype { .. } => &RETYPE,
             Self::Push { .. } => &PUSH,
             Self::KeyReused => &KEY_REUSED,
+            Self::Kafka(fault) => fault.code(),
             Self::Engine(_) => &ENGINE,
             Self::Cancelled => &CANCELLED,
             Self::TableRefused { .. } => &TABLE_REFUSED,
@@ -418,6 +429,7 @@ impl Explain for DataError {
             Self::ChecksFailed { asset, .. } => {
                 Some(format!("see the failing rows with `sextant data failures {asset}`"))
             }
+            Self::Kafka(fault) => fault.hint(),
             Self::Lineage(error) => error.hint(),
             _ => None,
         }

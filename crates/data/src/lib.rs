@@ -36,8 +36,9 @@ pub use engine::{DataEngine, EngineOptions};
 pub use error::{CODES, DataError};
 pub use query::{QUERY_ROWS_MAX, QueryResult, TableInfo};
 pub use sources::{
-    Accepted, DOCUMENTS, FilesConfig, PushBody, PushConfig, PushLog, PushReply, RecordsConfig,
-    RecordsFormat, S3Config, Source, SourceKind, SourceType, Waiting,
+    Accepted, DOCUMENTS, FilesConfig, KafkaConfig, KafkaFault, KafkaSecurity, PushBody, PushConfig,
+    PushLog, PushReply, RecordsConfig, RecordsFormat, S3Config, Source, SourceKind, SourceType,
+    Waiting,
 };
 pub use sql::SqlKind;
 pub use statement::{SqlOptions, SqlOutcome, only_reads_tables};

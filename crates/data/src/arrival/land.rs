@@ -5,6 +5,10 @@
 //! 3. What does not fit is committed to the quarantine.
 //! 4. What fits is committed to the table together with the new marks.
 //!
+//! A source with several partitions may cut its batches in another way after a crash: then the mark
+//! of the quarantine can stand ahead of the batch that is landed, and it never goes back, since all
+//! that lies between the two marks is looked up in step 2.
+//!
 //! A writer that finds that another one came first begins again at 1 with the marks as they are.
 
 use std::collections::{BTreeMap, HashSet};
@@ -143,26 +147,21 @@ impl DataEngine {
         Ok(marks)
     }
 
-    /// Per partition, what lies in quarantine behind the table's mark.
-    fn held(
-        &self,
-        plan: &Plan,
-        pair: &mut Pair,
-        marks: &Marks,
-        cancel: &Cancel,
-    ) -> Result<BTreeMap<String, HashSet<i64>>> {
-        let Some(meta) = pair.quarantine.meta()? else { return Ok(BTreeMap::new()) };
+    /// What lies in quarantine behind the table's marks.
+    fn held(&self, plan: &Plan, pair: &mut Pair, marks: &Marks, cancel: &Cancel) -> Result<Held> {
+        let Some(meta) = pair.quarantine.meta()? else { return Ok(Held::default()) };
         let (engine, plan, marks) = (self.clone(), plan.clone(), marks.clone());
         let (quarantine, held) =
             self.with(&mut pair.quarantine, cancel, move |target| async move {
-                let mut held = BTreeMap::new();
+                let mut held = Held::default();
                 for partition in &plan.partitions {
                     let mark = marks.get(partition).copied().unwrap_or(i64::MIN);
                     let app = txn_app(&target.asset, partition);
                     let own = super::txn_mark(&target.table, &app).await?.unwrap_or(i64::MIN);
                     if own > mark {
                         let behind = engine.held_behind(&meta, partition, mark).await?;
-                        held.insert(partition.clone(), behind);
+                        held.places.insert(partition.clone(), behind);
+                        held.marks.insert(partition.clone(), own);
                     }
                 }
                 Ok((target, held))
@@ -172,11 +171,11 @@ impl DataEngine {
     }
 
     fn commit(&self, plan: &Plan, pair: &mut Pair, batch: Batch, cancel: &Cancel) -> Result<()> {
-        let Batch { sorted, marks, state } = batch;
+        let Batch { sorted, marks, held_marks, state } = batch;
         failpoint("data.arrival.before_quarantine")?;
         if !sorted.bad.is_empty() {
             let rows = quarantine::rows(&sorted.bad)?;
-            let marks = apps(&plan.quarantine()?, &marks);
+            let marks = apps(&plan.quarantine()?, &held_marks);
             let engine = self.clone();
             pair.quarantine =
                 self.with(&mut pair.quarantine, cancel, move |target| async move {
@@ -242,10 +241,21 @@ fn newest_commit(log: &std::path::Path) -> Option<u64> {
     std::fs::read_dir(log).ok()?.filter_map(number).max()
 }
 
+/// What a stopped batch has left in quarantine.
+#[derive(Default)]
+struct Held {
+    /// The places, per partition.
+    places: BTreeMap<String, HashSet<i64>>,
+    /// The quarantine's own marks, where they are ahead of the table's.
+    marks: Marks,
+}
+
 /// One batch, ready to be committed.
 struct Batch {
     sorted: Sorted,
     marks: Marks,
+    /// The same for the quarantine, whose marks never go back.
+    held_marks: Marks,
     state: ArrivalState,
 }
 
@@ -254,7 +264,7 @@ impl Batch {
         plan: &Plan,
         pair: &Pair,
         records: Vec<Record>,
-        held: &BTreeMap<String, HashSet<i64>>,
+        held: &Held,
         before: &Marks,
     ) -> Result<Self> {
         let mut marks = Marks::new();
@@ -270,7 +280,8 @@ impl Batch {
             }
             let last = marks.entry(record.partition.to_string()).or_insert(record.offset);
             *last = (*last).max(record.offset);
-            if held.get(&*record.partition).is_some_and(|held| held.contains(&record.offset)) {
+            let places = held.places.get(&*record.partition);
+            if places.is_some_and(|places| places.contains(&record.offset)) {
                 known += 1;
             } else {
                 fresh.push(record);
@@ -283,7 +294,11 @@ impl Batch {
         state.arrived += total as u64;
         state.landed += sorted.places.len() as u64;
         state.quarantined += sorted.bad.len() as u64 + known;
-        Ok(Self { sorted, marks, state })
+        let mut held_marks = marks.clone();
+        for (partition, mark) in &mut held_marks {
+            *mark = (*mark).max(held.marks.get(partition).copied().unwrap_or(*mark));
+        }
+        Ok(Self { sorted, marks, held_marks, state })
     }
 }
 

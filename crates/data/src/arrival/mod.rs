@@ -44,7 +44,7 @@ pub(crate) use self::{
     land::Pair,
     quarantine::rows as quarantine_rows,
     record::{build, record_quarantine},
-    rules::{Places, Rules, instant},
+    rules::{Filled, Places, Rules, instant},
     shape::{Fault, Fields, Sorted, sort},
 };
 use crate::{error::Result, table::TableMeta};
@@ -96,16 +96,19 @@ pub(crate) enum Format {
     CloudEvent,
     /// A line that could not be cut into fields.
     Raw,
+    /// A record of Kafka with its key, headers and value.
+    Kafka,
 }
 
 impl Format {
-    const ALL: [Self; 3] = [Self::Json, Self::CloudEvent, Self::Raw];
+    const ALL: [Self; 4] = [Self::Json, Self::CloudEvent, Self::Raw, Self::Kafka];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::CloudEvent => "cloudevent",
             Self::Raw => "raw",
+            Self::Kafka => "kafka",
         }
     }
 

@@ -78,6 +78,15 @@ pub(crate) struct Places {
     pub(crate) partition: Option<&'static str>,
     pub(crate) offset: &'static str,
     pub(crate) arrived_at: Option<&'static str>,
+    /// Columns that the way in fills beside the record's own fields.
+    pub(crate) filled: &'static [(&'static str, Filled)],
+}
+
+/// What a column holds that the way in fills.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Filled {
+    Text,
+    Bytes,
 }
 
 impl Places {
@@ -96,6 +105,11 @@ impl Places {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name))
     }
+
+    /// Whether the way in fills this column.
+    pub(crate) fn fills(&self, name: &str) -> bool {
+        self.filled.iter().any(|(filled, _)| *filled == name)
+    }
 }
 
 impl Rules {
@@ -105,6 +119,15 @@ impl Rules {
         if let Some(table) = table {
             let own = table.fields().iter().filter(|field| !self.places.has(field.name()));
             fields.extend(own.map(|field| field.as_ref().clone()));
+        }
+        for (name, filled) in self.places.filled {
+            let kind = match filled {
+                Filled::Text => DataType::Utf8,
+                Filled::Bytes => DataType::Binary,
+            };
+            if !fields.iter().any(|field| field.name() == name) {
+                fields.push(Field::new(*name, kind, true));
+            }
         }
         for (name, wanted) in &self.schema {
             let known = fields.iter_mut().find(|field| field.name() == name);

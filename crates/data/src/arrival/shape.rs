@@ -116,7 +116,7 @@ fn check_names(rules: &Rules, fields: &Fields) -> Result<(), Fault> {
 /// The columns after this batch. Without any column to begin with, the batch decides them.
 fn columns(rules: &Rules, table: Option<&Schema>, parsed: &[(Record, Fields)]) -> SchemaRef {
     let known = rules.columns(table);
-    let first = known.fields().is_empty();
+    let first = known.fields().iter().all(|field| rules.places.fills(field.name()));
     if !first && rules.on_new_column != NewColumn::Add {
         return known;
     }

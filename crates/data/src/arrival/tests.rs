@@ -5,18 +5,23 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::arrow::datatypes::Schema;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sextant_core::Cancel;
 
 use super::{
-    Fault, Format, NewColumn, Places, Plan, Record, Rules, TypeName,
+    Fault, Feed, Format, Marks, NewColumn, Places, Plan, Record, Rules, TypeName,
     shape::{Sorted, sort},
 };
-use crate::content;
+use crate::{
+    content,
+    error::Result,
+    tests::{Bench, stop_next_at},
+};
 
 fn plan(schema: &[(&str, TypeName)], on_new_column: NewColumn) -> Plan {
     let schema: BTreeMap<_, _> =
         schema.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
-    let places = Places { partition: None, offset: "_offset", arrived_at: None };
+    let places = Places { partition: None, offset: "_offset", arrived_at: None, filled: &[] };
     Plan {
         asset: "sources/t".parse().unwrap(),
         table: "t".to_owned(),
@@ -139,5 +144,44 @@ fn names_that_a_table_cannot_have_are_refused_one_by_one() {
         let text = serde_json::json!({ name: 1 }).to_string();
         let sorted = sorted(&plan(&[], NewColumn::Add), None, &[&text]);
         assert_eq!(sorted.bad.is_empty(), fits, "{name:?}");
+    }
+}
+
+/// A source with two partitions that takes at most so many records of each into a batch.
+struct Cut([usize; 2]);
+
+impl Feed for Cut {
+    fn next(&mut self, marks: &Marks) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for (partition, most) in ["0", "1"].into_iter().zip(self.0) {
+            let first = marks.get(partition).map_or(0, |mark| mark + 1);
+            let record = |offset: i64| Record {
+                partition: partition.into(),
+                offset,
+                arrived_at: 0,
+                format: Format::Json,
+                text: if offset % 2 == 0 {
+                    json!({ "a": offset }).to_string()
+                } else {
+                    "bad".into()
+                },
+            };
+            records.extend((first..8).take(most).map(record));
+        }
+        Ok(records)
+    }
+}
+
+#[test]
+fn batches_that_are_cut_in_another_way_after_a_stop_double_nothing() {
+    for (stopped, cut) in [([1, 8], [8, 1]), ([8, 1], [1, 8]), ([8, 8], [2, 3])] {
+        let bench = Bench::new(&[]);
+        let mut plan = plan(&[("a", TypeName::Bigint)], NewColumn::Add);
+        plan.partitions.push("1".to_owned());
+        stop_next_at("data.arrival.after_quarantine");
+        assert!(bench.engine.land(&plan, &mut Cut(stopped), &Cancel::new()).is_err());
+        let landed = bench.engine.land(&plan, &mut Cut(cut), &Cancel::new()).unwrap();
+        assert_eq!((landed.table.rows, landed.quarantine.unwrap().rows), (8, 8), "{cut:?}");
+        assert!(bench.engine.balance(&plan, &Cancel::new()).unwrap().is_even(), "{cut:?}");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::{
     array::{
-        ArrayRef, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
+        ArrayRef, BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
         TimestampMicrosecondArray,
     },
     compute::{
@@ -27,6 +27,7 @@ pub(crate) enum Cell {
     Int(i64),
     Float(f64),
     Bool(bool),
+    Bytes(Vec<u8>),
 }
 
 /// The value as the column's type; `None` when it does not fit. `loose` reads text as the type.
@@ -41,6 +42,7 @@ pub(crate) fn fit(value: &Value, wanted: &DataType, loose: bool) -> Option<Cell>
         (DataType::Utf8, Value::String(text)) => Some(Cell::Text(text.clone())),
         (DataType::Utf8, other) => Some(Cell::Text(other.to_string())),
         (DataType::Boolean, Value::Bool(value)) => Some(Cell::Bool(*value)),
+        (DataType::Binary, value) => crate::sources::bytes_of(value).map(Cell::Bytes),
         (DataType::Float64 | DataType::Float32, Value::Number(number)) => {
             // A whole number that a float cannot hold exactly would be changed in silence.
             let exact = number.as_i64().is_none_or(|value| value.abs() <= EXACT_MAX);
@@ -145,6 +147,12 @@ pub(crate) fn array(cells: Vec<Cell>, wanted: &DataType) -> Result<ArrayRef, Arr
         DataType::Utf8 => {
             Arc::new(StringArray::from_iter(cells.into_iter().map(|cell| match cell {
                 Cell::Text(text) => Some(text),
+                _ => None,
+            })))
+        }
+        DataType::Binary => {
+            Arc::new(BinaryArray::from_iter(cells.into_iter().map(|cell| match cell {
+                Cell::Bytes(bytes) => Some(bytes),
                 _ => None,
             })))
         }

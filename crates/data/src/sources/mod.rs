@@ -5,6 +5,7 @@
 //! | `files` | text files of a folder | `documents`, one row a file |
 //! | `files` with a `format` of records | CSV, JSON lines, Parquet, Arrow | the source's name |
 //! | `push` | records that others send over HTTP | the source's name, one row a record |
+//! | `kafka` | a topic of Kafka | the source's name, one row a record |
 //!
 //! A way in is one file or folder here and one line in [`SourceKind::load`]. Those whose records
 //! have offsets describe themselves with a [`Plan`] and land through [`crate::arrival`].
@@ -12,6 +13,7 @@
 #[cfg(test)]
 mod conformance;
 mod documents;
+mod kafka;
 mod push;
 mod records;
 pub(crate) mod scan;
@@ -24,8 +26,10 @@ use serde_json::Value;
 use sextant_core::{Cancel, Failure};
 use sextant_project::{Asset, AssetFile, AssetId, AssetKind, parse_asset_toml};
 
+pub(crate) use self::kafka::{CODES as KAFKA_CODES, bytes_of};
 pub use self::{
     documents::{DOCUMENTS, FilesConfig},
+    kafka::{KafkaConfig, KafkaFault, KafkaSecurity},
     push::{Accepted, PushBody, PushConfig, PushLog, PushReply, Waiting},
     records::{RecordsConfig, RecordsFormat, S3Config},
 };
@@ -44,6 +48,8 @@ pub enum SourceType {
     Files,
     /// Records sent over HTTP.
     Push,
+    /// A topic of Kafka.
+    Kafka,
 }
 
 /// What every source file has: the rest depends on it.
@@ -70,6 +76,7 @@ enum SourceFile {
     Files(FilesConfig),
     Records(RecordsConfig),
     Push(PushConfig),
+    Kafka(KafkaConfig),
 }
 
 /// Reads `sources/*.toml`.
@@ -93,13 +100,23 @@ impl SourceKind {
         Ok(match which.kind {
             SourceType::Files if which.has_records() => {
                 let asset = records::RecordsAsset::load(&self.engine, file)?;
-                Some(Source { engine: self.engine.clone(), plan: asset.plan(), push: None })
+                Some(Source {
+                    engine: self.engine.clone(),
+                    plan: asset.plan(),
+                    push: None,
+                    kafka: None,
+                })
             }
             SourceType::Files => None,
             SourceType::Push => {
                 let asset = push::PushAsset::load(&self.engine, file)?;
                 let (plan, push) = (asset.plan(), Some(asset.config().clone()));
-                Some(Source { engine: self.engine.clone(), plan, push })
+                Some(Source { engine: self.engine.clone(), plan, push, kafka: None })
+            }
+            SourceType::Kafka => {
+                let asset = kafka::KafkaAsset::load(&self.engine, file)?;
+                let engine = self.engine.clone();
+                Some(Source { engine, plan: asset.plan(), push: None, kafka: Some(asset) })
             }
         })
     }
@@ -130,6 +147,7 @@ impl AssetKind for SourceKind {
             }
             SourceType::Files => Arc::new(documents::FilesAsset::load(&self.engine, file)?),
             SourceType::Push => Arc::new(push::PushAsset::load(&self.engine, file)?),
+            SourceType::Kafka => Arc::new(kafka::KafkaAsset::load(&self.engine, file)?),
         };
         Ok(vec![asset])
     }
@@ -164,6 +182,7 @@ pub struct Source {
     engine: DataEngine,
     plan: Plan,
     push: Option<PushConfig>,
+    kafka: Option<kafka::KafkaAsset>,
 }
 
 impl Source {
@@ -206,11 +225,14 @@ impl Source {
         Ok(self.log()?.0.waiting())
     }
 
-    /// Lands all that waits. A build records it later, in its own act.
+    /// Lands all that waits, in the log of a push or in the topic. A build records it later, in its own act.
     ///
     /// # Errors
     /// When a table cannot be written; what was landed before stays.
     pub fn land(&self, cancel: &Cancel) -> Result<u64> {
+        if let Some(kafka) = &self.kafka {
+            return kafka.land(cancel);
+        }
         let (log, _) = self.log()?;
         let landed = self.engine.land(&self.plan, &mut log.feed(), cancel)?;
         log.landed(&landed.state);
@@ -251,7 +273,7 @@ impl Source {
         let columns = latest.map_or_else(Vec::new, |table| table.meta.columns);
         let rules = &self.plan.rules;
         let origin = |name: &str| match name {
-            name if rules.places.has(name) => "place",
+            name if rules.places.has(name) || rules.places.fills(name) => "place",
             name if rules.schema.contains_key(name) => "file",
             _ => "inferred",
         };

@@ -350,6 +350,7 @@ impl Header {
             Format::Json => 0,
             Format::CloudEvent => 1,
             Format::Raw => 2,
+            Format::Kafka => 3,
         });
         bytes.extend_from_slice(&self.hash.to_le_bytes());
         bytes.extend_from_slice(text);
@@ -362,6 +363,7 @@ impl Header {
             0 => Format::Json,
             1 => Format::CloudEvent,
             2 => Format::Raw,
+            3 => Format::Kafka,
             _ => return None,
         };
         let header = Self {

@@ -130,8 +130,12 @@ impl PushAsset {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let places =
-            arrival::Places { partition: None, offset: OFFSET, arrived_at: Some(ARRIVED_AT) };
+        let places = arrival::Places {
+            partition: None,
+            offset: OFFSET,
+            arrived_at: Some(ARRIVED_AT),
+            filled: &[],
+        };
         Plan {
             asset: self.id.clone(),
             table: self.id.stem().to_owned(),
@@ -154,7 +158,7 @@ impl PushAsset {
 fn decode(format: Format, text: &str) -> Result<Fields, Fault> {
     let fields = arrival::fields(format, text)?;
     match format {
-        Format::Json | Format::Raw => Ok(fields),
+        Format::Json | Format::Raw | Format::Kafka => Ok(fields),
         Format::CloudEvent => cloud::columns(fields),
     }
 }

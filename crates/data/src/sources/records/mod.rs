@@ -195,7 +195,7 @@ impl RecordsAsset {
     }
 
     pub(crate) fn plan(&self) -> Plan {
-        let places = Places { partition: Some(FILE), offset: LINE, arrived_at: None };
+        let places = Places { partition: Some(FILE), offset: LINE, arrived_at: None, filled: &[] };
         Plan {
             asset: self.id.clone(),
             table: self.id.stem().to_owned(),

@@ -1,0 +1,113 @@
+//! How is a record of Kafka written down as text, and read again? Landing and quarantine keep one
+//! text a record; this one holds all that Kafka has: key, headers and value. Bytes that are not
+//! UTF-8 are kept as `{"hex": "…"}`, so nothing is changed.
+
+use krafka::ConsumerRecord;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{HEADERS, KEY, VALUE};
+use crate::arrival::{self, Fault, Fields, Format};
+
+/// The key under which bytes are kept that are not text.
+const HEX: &str = "hex";
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Envelope {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<(String, Option<Bytes>)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<Bytes>,
+}
+
+/// Bytes, as text where they are text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Bytes {
+    Text(String),
+    Other { hex: String },
+}
+
+impl Bytes {
+    fn new(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Other { hex: hex::encode(bytes) },
+        }
+    }
+
+    /// As a value for a column of bytes.
+    fn for_bytes(self) -> Value {
+        match self {
+            Self::Text(text) => json!({ HEX: hex::encode(text) }),
+            Self::Other { hex } => json!({ HEX: hex }),
+        }
+    }
+}
+
+/// The bytes of a value that [`decode_raw`] made.
+pub(crate) fn bytes_of(value: &Value) -> Option<Vec<u8>> {
+    let fields = value.as_object().filter(|fields| fields.len() == 1)?;
+    hex::decode(fields.get(HEX)?.as_str()?).ok()
+}
+
+/// The text of a record.
+pub(crate) fn text(record: &ConsumerRecord) -> Result<String, serde_json::Error> {
+    let bytes = |bytes: &Option<bytes::Bytes>| bytes.as_deref().map(Bytes::new);
+    let headers = record.headers.iter().map(|(name, value)| (name.clone(), bytes(value)));
+    let envelope = Envelope {
+        key: bytes(&record.key),
+        headers: headers.collect(),
+        value: bytes(&record.value),
+    };
+    serde_json::to_string(&envelope)
+}
+
+fn open(text: &str) -> Result<Envelope, Fault> {
+    serde_json::from_str(text).map_err(|error| Fault::new("record", error.to_string()))
+}
+
+/// The fields of a record whose value is a JSON object.
+pub(crate) fn decode_json(_: Format, text: &str) -> Result<Fields, Fault> {
+    let Envelope { key, headers, value } = open(text)?;
+    let mut fields = match value {
+        Some(Bytes::Text(value)) => arrival::fields(Format::Json, &value)?,
+        Some(Bytes::Other { .. }) => return Err(Fault::new("utf8", "the value is not UTF-8")),
+        None => return Err(Fault::new("empty", "the record has no value (a tombstone)")),
+    };
+    let ours =
+        |name: &&String| name.eq_ignore_ascii_case(KEY) || name.eq_ignore_ascii_case(HEADERS);
+    if let Some(name) = fields.keys().find(ours) {
+        let reason = format!("`{name}` is a column that Sextant fills itself");
+        return Err(Fault::new("column_name", reason));
+    }
+    match key {
+        Some(Bytes::Text(key)) => drop(fields.insert(KEY.to_owned(), key.into())),
+        Some(Bytes::Other { .. }) => return Err(Fault::new("utf8", "the key is not UTF-8")),
+        None => {}
+    }
+    put_headers(&mut fields, &headers);
+    Ok(fields)
+}
+
+/// The fields of a record whose value is kept as it is.
+pub(crate) fn decode_raw(_: Format, text: &str) -> Result<Fields, Fault> {
+    let Envelope { key, headers, value } = open(text)?;
+    let mut fields = Fields::new();
+    for (name, bytes) in [(KEY, key), (VALUE, value)] {
+        if let Some(bytes) = bytes {
+            fields.insert(name.to_owned(), bytes.for_bytes());
+        }
+    }
+    put_headers(&mut fields, &headers);
+    Ok(fields)
+}
+
+fn put_headers(fields: &mut Fields, headers: &[(String, Option<Bytes>)]) {
+    if !headers.is_empty() {
+        fields.insert(HEADERS.to_owned(), json!(headers).to_string().into());
+    }
+}
