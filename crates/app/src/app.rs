@@ -12,6 +12,7 @@ use sextant_compute::TrainKind;
 use sextant_core::{Cancel, Digest, Events, Failure};
 use sextant_data::{ChecksKind, DataEngine, DatasetKind, SourceKind, SqlKind};
 use sextant_lineage::{Log, OpenOptions, Store};
+use sextant_pgcatalog::SqlDoor;
 use sextant_project::{
     AssetKind, BuildOptions, Config, Project, State,
     config::{config_check, config_schema, config_show, load_config, process_environment},
@@ -138,7 +139,7 @@ impl App {
 
     /// The queries of other programs, for the PostgreSQL wire.
     pub fn sql_engine(&self) -> Arc<dyn sextant_sqlwire::SqlEngine> {
-        Arc::new(self.engine.sql_door())
+        Arc::new(SqlDoor::new(self.engine.clone()))
     }
 
     /// The port in the configuration.

@@ -146,10 +146,13 @@ pub(crate) fn put_table(act: &mut Act, version: Digest, meta: &TableMeta) {
 
 /// A table's latest committed version.
 #[derive(Debug, Clone)]
-pub(crate) struct LatestTable {
-    pub(crate) version: Digest,
-    pub(crate) meta: TableMeta,
-    pub(crate) built_at: sextant_core::Timestamp,
+pub struct LatestTable {
+    /// Its id.
+    pub version: Digest,
+    /// Where it is and what it holds.
+    pub meta: TableMeta,
+    /// When it was recorded.
+    pub built_at: sextant_core::Timestamp,
 }
 
 pub(crate) fn latest_tables(reader: &Reader) -> Result<Vec<LatestTable>> {

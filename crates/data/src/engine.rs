@@ -177,7 +177,10 @@ impl DataEngine {
 
     /// Runs async work on our own threads and waits for it. Safe inside another runtime, where
     /// blocking on a future would panic.
-    pub(crate) fn block<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// Those of the work, and when it is cancelled.
+    pub fn block<T: Send + 'static>(
         &self,
         cancel: Option<&Cancel>,
         work: impl Future<Output = Result<T>> + Send + 'static,
@@ -205,7 +208,7 @@ impl DataEngine {
     }
 
     /// A fresh session: our functions, no tables, no way to files or the network.
-    pub(crate) fn session(&self) -> SessionContext {
+    pub fn session(&self) -> SessionContext {
         let mut config = SessionConfig::new().with_information_schema(false);
         config.options_mut().sql_parser.collect_spans = true;
         // As the table crate advises: pushing join keys down as lists panics on dictionaries.
@@ -264,7 +267,10 @@ impl CollectError {
 }
 
 /// Makes a table visible as `name` or `schema.name`.
-pub(crate) fn register_table(
+///
+/// # Errors
+/// When the session refuses the name.
+pub fn register_table(
     context: &SessionContext,
     schema: Option<&str>,
     name: &str,

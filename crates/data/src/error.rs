@@ -461,7 +461,7 @@ impl DataError {
     }
 
     /// Wraps an error of the SQL engine that is not the user's fault.
-    pub(crate) fn engine(error: impl std::fmt::Display) -> Self {
+    pub fn engine(error: impl std::fmt::Display) -> Self {
         Self::Engine(error.to_string())
     }
 }

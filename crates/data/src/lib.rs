@@ -12,7 +12,6 @@ mod catalog;
 mod checks;
 mod content;
 mod dataset;
-mod door;
 mod engine;
 mod error;
 mod query;
@@ -26,15 +25,17 @@ mod tests;
 mod text;
 
 pub use arrival::{Balance, NewColumn, QuarantinePage, Quarantined, Replayed, TypeName};
+pub use catalog::LatestTable;
 pub use checks::ChecksKind;
 pub use content::Column;
 pub use dataset::{
     DatasetConfig, DatasetKind, DatasetSnapshot, SplitBlob, read_dataset, read_manifest,
 };
-pub use door::SqlDoor;
-pub use engine::{DataEngine, EngineOptions};
+pub use engine::{DataEngine, EngineOptions, register_table};
 pub use error::{CODES, DataError};
-pub use query::{QUERY_ROWS_MAX, QueryResult, TableInfo};
+pub use query::{
+    Described, QUERY_ROWS_MAX, QueryResult, TableInfo, bare_names, describe, is_of_storage,
+};
 pub use sources::{
     Accepted, DOCUMENTS, FilesConfig, KafkaConfig, KafkaFault, KafkaSecurity, PushBody, PushConfig,
     PushLog, PushReply, RecordsConfig, RecordsFormat, S3Config, Source, SourceKind, SourceType,

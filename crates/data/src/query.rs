@@ -64,6 +64,14 @@ pub struct QueryResult {
 }
 
 impl DataEngine {
+    /// The latest version of every table.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn latest_tables(&self) -> Result<Vec<LatestTable>> {
+        catalog::latest_tables(&self.store().read()?)
+    }
+
     /// Every table with its latest version.
     ///
     /// # Errors
@@ -179,7 +187,7 @@ impl DataEngine {
 }
 
 /// How many tables want each bare name.
-pub(crate) fn bare_names(latest: &[LatestTable]) -> HashMap<String, usize> {
+pub fn bare_names(latest: &[LatestTable]) -> HashMap<String, usize> {
     let mut wanted = HashMap::new();
     for table in latest {
         *wanted.entry(table.meta.table.clone()).or_insert(0) += 1;
@@ -224,7 +232,7 @@ impl SqlFault {
 }
 
 /// Whether stored files are at fault, not the SQL.
-pub(crate) fn is_of_storage(error: &DataFusionError) -> bool {
+pub fn is_of_storage(error: &DataFusionError) -> bool {
     matches!(
         error.find_root(),
         DataFusionError::ParquetError(_)
@@ -277,13 +285,17 @@ pub(crate) fn begin(statement: &Statement) -> String {
 }
 
 /// An error of the SQL engine in plain words.
-pub(crate) struct Described {
-    pub(crate) message: String,
-    pub(crate) line: Option<usize>,
-    pub(crate) column: Option<usize>,
+pub struct Described {
+    /// What is wrong.
+    pub message: String,
+    /// The line of the SQL, when it is known.
+    pub line: Option<usize>,
+    /// The column in that line, when it is known.
+    pub column: Option<usize>,
 }
 
-pub(crate) fn describe(error: &DataFusionError) -> Described {
+/// What an error of the SQL engine says, and where.
+pub fn describe(error: &DataFusionError) -> Described {
     let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
     let text = error.find_root().strip_backtrace();
     let after = |marker: &str| -> Option<usize> {

@@ -7,6 +7,7 @@ mod answers;
 mod arrivals;
 mod chain;
 mod damage;
+mod door;
 mod ops;
 mod pins;
 mod releases;

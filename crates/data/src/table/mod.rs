@@ -275,7 +275,10 @@ impl DataEngine {
 
     /// The table at its pinned version: the newest Delta version that holds it, since compaction
     /// keeps a version's rows and moves them to other files.
-    pub(crate) async fn pinned(&self, meta: &TableMeta) -> Result<Arc<dyn TableProvider>> {
+    ///
+    /// # Errors
+    /// When its files cannot be read or were removed.
+    pub async fn pinned(&self, meta: &TableMeta) -> Result<Arc<dyn TableProvider>> {
         let place = self.place(meta)?;
         self.provider(&place).await
     }

@@ -5,7 +5,6 @@
 
 mod checks;
 mod datasets;
-mod door;
 mod files;
 mod models;
 mod push;

@@ -20,9 +20,9 @@ use datafusion::{
     common::DataFusionError,
 };
 use sextant_core::Digest;
+use sextant_data::{LatestTable, TableMeta, bare_names};
 
 use super::relations::{INFORMATION, PG, RELATIONS, Relation};
-use crate::{catalog::LatestTable, query, table::TableMeta};
 
 /// The schema of tables that have a name of their own.
 pub(super) const PUBLIC: &str = "public";
@@ -94,7 +94,7 @@ pub(super) struct Tables<'a>(Vec<Listed<'a>>);
 
 impl<'a> Tables<'a> {
     pub fn new(latest: &'a [LatestTable]) -> Self {
-        let bare = query::bare_names(latest);
+        let bare = bare_names(latest);
         let mut listed = Vec::new();
         for table in latest {
             let meta = &table.meta;
@@ -216,7 +216,7 @@ fn class(table: &Listed<'_>, schemas: &BTreeMap<&str, i64>) -> Cells {
 }
 
 fn attributes(table: &Listed<'_>) -> Vec<Cells> {
-    let attribute = |(index, column): (usize, &crate::Column)| {
+    let attribute = |(index, column): (usize, &sextant_data::Column)| {
         let of = type_of(&column.data_type);
         cells(&[
             ("attrelid", &table.oid.to_string()),
@@ -230,7 +230,7 @@ fn attributes(table: &Listed<'_>) -> Vec<Cells> {
 }
 
 fn columns(table: &Listed<'_>) -> Vec<Cells> {
-    let column = |(index, column): (usize, &crate::Column)| {
+    let column = |(index, column): (usize, &sextant_data::Column)| {
         let of = type_of(&column.data_type);
         cells(&[
             ("table_schema", table.schema),

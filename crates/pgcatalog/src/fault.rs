@@ -4,12 +4,8 @@ use datafusion::{
     arrow::error::ArrowError,
     common::{DataFusionError, SchemaError},
 };
+use sextant_data::{DataError, describe, is_of_storage};
 use sextant_sqlwire::SqlFault;
-
-use crate::{
-    error::DataError,
-    query::{self, is_of_storage},
-};
 
 /// An error that is not of one query.
 pub(super) fn fault(error: DataError) -> SqlFault {
@@ -31,7 +27,7 @@ pub(super) fn engine_fault(error: DataFusionError) -> SqlFault {
         return SqlFault::new(DataError::engine(error), "58030");
     }
     let state = state(error.find_root());
-    let described = query::describe(&error);
+    let described = describe(&error);
     let at = described.line.zip(described.column);
     let error = if matches!(state, "XX000" | "53200") {
         DataError::Engine(described.message)

@@ -2,6 +2,8 @@
 //! queries, each over the newest version of every table when it begins, in a session of its own that
 //! holds those tables, the catalog that such programs ask for, and nothing that writes.
 
+#![deny(missing_docs)]
+
 mod catalog;
 mod cells;
 mod fault;
@@ -26,13 +28,8 @@ use sextant_core::Cancel;
 use sextant_sqlwire::{Column, Kind, Parameter, Portion, Prepared, SqlEngine, SqlFault};
 use tokio::sync::mpsc;
 
-use crate::{
-    DataEngine,
-    catalog::latest_tables,
-    engine::register_table,
-    error::{DataError, Result},
-};
 use fault::{engine_fault, fault};
+use sextant_data::{DataEngine, DataError, register_table};
 
 /// Rows that are handed over at once.
 const PORTION_ROWS: usize = 1024;
@@ -41,10 +38,10 @@ const PORTION_ROWS: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct SqlDoor(DataEngine);
 
-impl DataEngine {
-    /// The door for queries of other programs.
-    pub fn sql_door(&self) -> SqlDoor {
-        SqlDoor(self.clone())
+impl SqlDoor {
+    /// A door to the tables of this engine.
+    pub const fn new(engine: DataEngine) -> Self {
+        Self(engine)
     }
 }
 
@@ -119,8 +116,7 @@ impl SqlDoor {
 
     /// Plans one query. The plan is checked: a query can hide a statement that writes.
     async fn plan(&self, sql: &str) -> Result<(SessionContext, LogicalPlan), SqlFault> {
-        let latest = latest_tables(&self.0.store().read().map_err(|error| fault(error.into()))?)
-            .map_err(fault)?;
+        let latest = self.0.latest_tables().map_err(fault)?;
         let tables = catalog::Tables::new(&latest);
         let mut statement = parse(sql)?;
         if let Some(query) = query_of(&mut statement) {
@@ -148,7 +144,7 @@ impl SqlDoor {
         session: &SessionContext,
         tables: &catalog::Tables<'_>,
         wanted: &[TableReference],
-    ) -> Result<()> {
+    ) -> Result<(), DataError> {
         for name in wanted {
             if let Some(relation) = catalog::relation(name.schema(), name.table()) {
                 let table = tables.build(relation).map_err(DataError::engine)?;
