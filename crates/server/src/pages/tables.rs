@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     frame::{Frame, Nav},
-    ui::{ago, badge, clip, empty, id_link, path, query, say},
+    ui::{ago, badge, clip, empty, id_link, path, query, say, short},
     views::{Held, Holding, Preview, Status, Table, TableHistory, TableVersion, Tables},
 };
 use crate::{error::ServerError, reply::Refusal};
@@ -16,7 +16,7 @@ const VERSIONS_SHOWN: u32 = 200;
 /// Rows of a version that a page shows.
 const ROWS_SHOWN: u32 = 50;
 /// Characters of a cell that a page shows.
-const CELL_CHARS: usize = 160;
+const CELL_CHARS: usize = 60;
 
 /// `GET /tables`
 pub(crate) async fn list(frame: Frame) -> Response {
@@ -108,8 +108,8 @@ async fn one(frame: &Frame, name: &str) -> Result<Markup, Refusal> {
                 @else { ul.plain { @for reader in readers { li { a href={ "/assets/" (path(reader)) } { (reader) } } } } }
             }
         }
-        (rows(preview, frame.param("at")))
         section { div.section-head { h2 { "Versions" } } (versions(&table.name, &history.versions, &holding.held, asset)) }
+        (rows(preview, frame.param("at")))
     })
 }
 
@@ -151,12 +151,21 @@ fn grid(preview: &Preview) -> Markup {
                 thead { tr { @for column in &preview.columns { th scope="col" { (say(&column["name"])) } } } }
                 tbody {
                     @for row in &preview.rows {
-                        tr { @for value in row { td { (clip(&say(value), CELL_CHARS)) } } }
+                        tr { @for value in row { td { (cell(value)) } } }
                     }
                 }
             }
         }
     }
+}
+
+/// A digest by its beginning, anything else as words.
+fn cell(value: &Value) -> Markup {
+    let text = say(value);
+    if text.starts_with("sha256:") {
+        return html! { code title=(text) { (short(&text)) } };
+    }
+    html! { (clip(&text, CELL_CHARS)) }
 }
 
 fn versions(name: &str, versions: &[TableVersion], held: &[Held], asset: &str) -> Markup {
