@@ -5,8 +5,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use datafusion::{
@@ -23,7 +22,6 @@ use futures::StreamExt as _;
 use sextant_core::Cancel;
 use sextant_lineage::Store;
 use sextant_project::AssetId;
-use tokio::runtime::Runtime;
 
 use crate::{
     TextFunctions,
@@ -31,16 +29,15 @@ use crate::{
     sources::PushLog,
     storage::Durable,
     text,
+    workers::Workers,
 };
 
 /// Memory that all queries of one process share.
 const MEMORY_BYTES_DEFAULT: usize = 1 << 30;
 /// Disk that sorts and aggregations may spill to.
 const SPILL_BYTES_MAX: u64 = 16 << 30;
-/// Planning recurses deeply, more so in builds without optimisation.
-const THREAD_STACK_BYTES: usize = 8 << 20;
-/// How often a waiting caller looks whether it was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(50);
+/// Fewest threads for queries.
+const QUERY_THREADS_MIN: usize = 4;
 
 /// How much of the machine the engine may use.
 #[derive(Debug, Clone)]
@@ -66,8 +63,9 @@ pub struct DataEngine(Arc<Inner>);
 struct Inner {
     store: Store,
     text: Arc<dyn TextFunctions>,
-    /// `None` only while it is dropped.
-    runtime: Option<Runtime>,
+    workers: Workers,
+    /// Threads for the queries of people and programs: one that never yields keeps no build waiting.
+    queries: Workers,
     environment: Arc<RuntimeEnv>,
     files: Durable,
     tables: PathBuf,
@@ -76,15 +74,6 @@ struct Inner {
     /// Who lands a source, so that only one does at a time.
     arrivals: Mutex<BTreeMap<AssetId, Arc<Mutex<()>>>>,
     pushes: Mutex<BTreeMap<AssetId, Arc<PushLog>>>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        // Dropping a runtime waits for its tasks, which panics inside another runtime.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl DataEngine {
@@ -108,13 +97,8 @@ impl DataEngine {
         store.migrate("data", crate::catalog::MIGRATIONS)?;
         store.migrate("data_tables", crate::catalog::TABLE_MIGRATIONS)?;
         let tables = store.area("tables")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(options.threads.max(1))
-            .thread_name("sextant-data")
-            .thread_stack_size(THREAD_STACK_BYTES)
-            .enable_all()
-            .build()
-            .map_err(DataError::engine)?;
+        let workers = Workers::new("sextant-data", options.threads)?;
+        let queries = Workers::new("sextant-query", options.threads.max(QUERY_THREADS_MIN))?;
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
             .with_temp_file_path(store.area("spill")?)
@@ -125,7 +109,8 @@ impl DataEngine {
         let engine = Self(Arc::new(Inner {
             store,
             text,
-            runtime: Some(runtime),
+            workers,
+            queries,
             environment,
             files,
             tables,
@@ -185,26 +170,19 @@ impl DataEngine {
         cancel: Option<&Cancel>,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let runtime = self.0.runtime.as_ref().ok_or_else(|| DataError::engine("it is stopping"))?;
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let task = runtime.spawn(async move {
-            // The caller may have gone away after a cancel; nobody misses the answer then.
-            sender.send(work.await).ok();
-        });
-        loop {
-            match receiver.recv_timeout(CANCEL_POLL) {
-                Ok(outcome) => return outcome,
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    return Err(DataError::engine("a worker thread panicked"));
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    if cancel.is_some_and(Cancel::is_cancelled) {
-                        task.abort();
-                        return Err(DataError::Cancelled);
-                    }
-                }
-            }
-        }
+        self.0.workers.block(cancel, work)
+    }
+
+    /// The same for a query that somebody asked, on threads of its own.
+    ///
+    /// # Errors
+    /// Those of the query, and when it is cancelled.
+    pub fn block_query<T: Send + 'static>(
+        &self,
+        cancel: Option<&Cancel>,
+        query: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.0.queries.block(cancel, query)
     }
 
     /// A fresh session: our functions, no tables, no way to files or the network.

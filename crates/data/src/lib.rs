@@ -23,6 +23,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod workers;
 
 pub use arrival::{Balance, NewColumn, QuarantinePage, Quarantined, Replayed, TypeName};
 pub use catalog::LatestTable;

@@ -80,7 +80,7 @@ impl SqlDoor {
         cancel: &Cancel,
         work: impl Future<Output = Result<T, SqlFault>> + Send + 'static,
     ) -> Result<T, SqlFault> {
-        self.0.block(Some(cancel), async move { Ok(work.await) }).map_err(fault)?
+        self.0.block_query(Some(cancel), async move { Ok(work.await) }).map_err(fault)?
     }
 
     async fn stream(

@@ -121,7 +121,7 @@ impl DataEngine {
     ) -> Result<QueryResult> {
         let limit = limit.min(QUERY_ROWS_MAX);
         let engine = self.clone();
-        self.block(Some(cancel), async move {
+        self.block_query(Some(cancel), async move {
             let prepared = engine.prepare(statement, files).await?;
             let plan = query::plan(&prepared.session, prepared.statement).await;
             engine.rows_of(plan.map_err(SqlFault::without_file)?, limit).await

@@ -1,0 +1,72 @@
+//! On which threads does async work run, and who waits for it? [`Workers`] is a runtime that may be
+//! called from any thread, also from one of another runtime, where blocking on a future would panic.
+
+use std::{future::Future, sync::mpsc, time::Duration};
+
+use sextant_core::Cancel;
+use tokio::runtime::Runtime;
+
+use crate::error::{DataError, Result};
+
+/// Planning recurses deeply, more so in builds without optimisation.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+/// How often a waiting caller looks whether it was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(50);
+
+/// Threads for one kind of work.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Workers {
+    /// So many threads of this name.
+    pub(crate) fn new(name: &str, threads: usize) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name(name)
+            .thread_stack_size(THREAD_STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(DataError::engine)?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    /// Runs the work and waits for it. After a cancel it is stopped where it next yields.
+    pub(crate) fn block<T: Send + 'static>(
+        &self,
+        cancel: Option<&Cancel>,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let runtime = self.runtime.as_ref().ok_or_else(|| DataError::engine("it is stopping"))?;
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let task = runtime.spawn(async move {
+            // The caller may have gone away after a cancel; nobody misses the answer then.
+            sender.send(work.await).ok();
+        });
+        loop {
+            match receiver.recv_timeout(CANCEL_POLL) {
+                Ok(outcome) => return outcome,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(DataError::engine("a worker thread panicked"));
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if cancel.is_some_and(Cancel::is_cancelled) {
+                        task.abort();
+                        return Err(DataError::Cancelled);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // Dropping a runtime waits for its tasks, which panics inside another runtime.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
