@@ -9,7 +9,7 @@ use super::{
     ui::{ago, badge, clip, empty, id_link, path, query, say, short},
     views::{Held, Holding, Preview, Status, Table, TableHistory, TableVersion, Tables},
 };
-use crate::{error::ServerError, reply::Refusal};
+use crate::{error::ServerError, keys::Role, reply::Refusal};
 
 /// Versions of one table that a page shows.
 const VERSIONS_SHOWN: u32 = 200;
@@ -78,7 +78,13 @@ async fn one(frame: &Frame, name: &str) -> Result<Markup, Refusal> {
     let asset = table.asset.as_str();
     let history: TableHistory =
         frame.op(json!({ "op": "data_history", "table": asset, "limit": VERSIONS_SHOWN })).await?;
-    let holding: Holding = frame.op(json!({ "op": "data_gc", "dry_run": true })).await?;
+    // Who keeps what is found by the operation that removes versions: as there, for admins only.
+    let held = if frame.may(Role::Admin) {
+        let holding: Holding = frame.op(json!({ "op": "data_gc", "dry_run": true })).await?;
+        Some(holding.held)
+    } else {
+        None
+    };
     let status: Status = frame.op(json!({ "op": "status" })).await?;
     let wanted = match frame.param("at") {
         Some(at) => format!("{asset}@{at}"),
@@ -108,7 +114,7 @@ async fn one(frame: &Frame, name: &str) -> Result<Markup, Refusal> {
                 @else { ul.plain { @for reader in readers { li { a href={ "/assets/" (path(reader)) } { (reader) } } } } }
             }
         }
-        section { div.section-head { h2 { "Versions" } } (versions(&table.name, &history.versions, &holding.held, asset)) }
+        section { div.section-head { h2 { "Versions" } } (versions(&table.name, &history.versions, held.as_deref(), asset)) }
         (rows(preview, frame.param("at")))
     })
 }
@@ -168,16 +174,16 @@ fn cell(value: &Value) -> Markup {
     html! { (clip(&text, CELL_CHARS)) }
 }
 
-fn versions(name: &str, versions: &[TableVersion], held: &[Held], asset: &str) -> Markup {
+fn versions(name: &str, versions: &[TableVersion], held: Option<&[Held]>, asset: &str) -> Markup {
     let holders = |version: u64| {
-        held.iter().find(|held| held.asset == asset && held.delta_version == version)
+        held.into_iter().flatten().find(|held| held.asset == asset && held.delta_version == version)
     };
     html! {
         div.table-wrap {
             table {
                 thead { tr {
                     th scope="col" { "Version" } th scope="col" { "When" } th scope="col" { "What" }
-                    th scope="col" { "Rows" } th scope="col" { "Kept by" } th scope="col" { "Id" }
+                    th scope="col" { "Rows" } @if held.is_some() { th scope="col" { "Kept by" } } th scope="col" { "Id" }
                 } }
                 tbody {
                     @for version in versions {
@@ -190,7 +196,9 @@ fn versions(name: &str, versions: &[TableVersion], held: &[Held], asset: &str) -
                             td { (ago(version.at)) }
                             td { (version.action) }
                             td.num { (version.rows) }
-                            td.quiet { @if let Some(held) = holders(version.delta_version) { (clip(&held.by.join(", "), 120)) } @else { "nobody" } }
+                            @if held.is_some() {
+                                td.quiet { @if let Some(held) = holders(version.delta_version) { (clip(&held.by.join(", "), 120)) } @else { "nobody" } }
+                            }
                             td { (id_link(&version.version)) }
                         }
                     }

@@ -316,3 +316,13 @@ async fn records_are_taken_from_writers() {
     let reply = long.with("idempotency-key", "k".repeat(300)).send(world.addr).await;
     assert_eq!((reply.status, reply.code().as_str()), (400, "SXT-7022"));
 }
+
+#[tokio::test]
+async fn only_admins_see_who_keeps_a_version() {
+    let world = World::new(AuthMode::Required, Fake::default()).await;
+    let with = credentials(&world).await;
+    for (who, sees) in [(Who::Reader, false), (Who::Writer, false), (Who::Admin, true)] {
+        let reply = with(Ask::get("/tables/sections"), who).send(world.addr).await;
+        assert_eq!((reply.status, reply.body.contains("release assistant")), (200, sees));
+    }
+}
