@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use sextant_agent::{AgentKind, EvalKind, PromptKind};
 use sextant_compute::TrainKind;
 use sextant_core::{Cancel, Digest, Events, Failure};
-use sextant_data::{ChecksKind, DataEngine, DatasetKind, SourceKind, SqlKind};
+use sextant_data::{ChecksKind, DataEngine, DatasetKind, SqlKind};
+use sextant_ingest::{Ingest, SourceKind};
 use sextant_lineage::{Log, OpenOptions, Store};
 use sextant_pgcatalog::SqlDoor;
 use sextant_project::{
@@ -98,7 +99,7 @@ impl App {
         let searchers = Arc::new(IndexSearchers::new(store.clone(), embedders.clone()));
         let runs = Arc::new(TrackedRuns(tracker.clone()));
         let vars: BTreeMap<String, Value> = config.vars.clone();
-        let sources = SourceKind::new(engine.clone());
+        let sources = SourceKind::new(Ingest::new(engine.clone())?);
         let kinds: Vec<Arc<dyn AssetKind>> = vec![
             Arc::new(sources.clone()),
             Arc::new(SqlKind::new(engine.clone(), vars)),

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 use sextant_core::{Cancel, Events, ExitKind, Failure};
-use sextant_data::{PushBody, PushReply, Source, SourceKind};
+use sextant_ingest::{PushBody, PushReply, Source, SourceKind};
 use sextant_project::{
     AssetId, BuildOptions, Project,
     config::{process_environment, read_project_file},
@@ -73,11 +73,12 @@ impl Arrivals {
             Some((name, source.waiting().ok()?))
         });
         let waiting: Vec<_> = waiting.collect();
-        let mut each = |metric: &str, help: &str, value: &dyn Fn(&sextant_data::Waiting) -> f64| {
-            for (name, waiting) in &waiting {
-                gauge(&format!("{metric}{{source=\"{name}\"}}"), help, value(waiting));
-            }
-        };
+        let mut each =
+            |metric: &str, help: &str, value: &dyn Fn(&sextant_ingest::Waiting) -> f64| {
+                for (name, waiting) in &waiting {
+                    gauge(&format!("{metric}{{source=\"{name}\"}}"), help, value(waiting));
+                }
+            };
         each("ingest_accepted_total", "Records taken.", &|w| w.accepted as f64);
         each("ingest_landed_total", "Records landed in tables.", &|w| w.landed as f64);
         each("ingest_quarantined_total", "Records put into quarantine.", &|w| w.quarantined as f64);

@@ -5,11 +5,12 @@ use sextant_core::{Code, Failure};
 
 use crate::{AppError, Op};
 
-fn catalogues() -> [&'static [&'static Code]; 12] {
+fn catalogues() -> [&'static [&'static Code]; 13] {
     [
         sextant_lineage::CODES,
         sextant_project::CODES,
         sextant_data::CODES,
+        sextant_ingest::CODES,
         sextant_sqlwire::CODES,
         sextant_weights::CODES,
         sextant_models::CODES,

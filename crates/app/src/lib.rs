@@ -30,5 +30,5 @@ pub use app::{App, OpenProject, data_dir, find_project, is_held};
 pub use error::{AppError, CODES};
 pub use explain::{explain, register_codes};
 pub use op::Op;
-pub use sextant_data::{Accepted, PushBody, PushReply};
+pub use sextant_ingest::{Accepted, PushBody, PushReply};
 pub use template::{init, init_demo, manual_pages};

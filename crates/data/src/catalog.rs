@@ -1,7 +1,7 @@
 //! Which rows of our own does the data layer keep in the catalog? What it read from files, which
 //! Delta version holds which table version, and which report holds which failing rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +10,6 @@ use sextant_lineage::{Act, Cell, Reader, Row};
 use sextant_project::AssetId;
 
 use crate::{
-    arrival::Recorded,
     error::{DataError, Result},
     table::TableMeta,
 };
@@ -32,10 +31,6 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     "CREATE TABLE data_check_reports (
         asset TEXT NOT NULL, at INTEGER NOT NULL, report TEXT NOT NULL, table_version TEXT NOT NULL,
         passed INTEGER NOT NULL, PRIMARY KEY (asset, at, report)) WITHOUT ROWID",
-    "CREATE TABLE data_arrivals (asset TEXT PRIMARY KEY, recorded TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE data_record_files (
-        asset TEXT NOT NULL, path TEXT NOT NULL, file TEXT NOT NULL,
-        PRIMARY KEY (asset, path)) WITHOUT ROWID",
 ];
 
 /// The steps that make the tables about tables that are changed in place, in order.
@@ -58,14 +53,21 @@ pub(crate) const TABLE_MIGRATIONS: &[&str] = &[
 
 /// What we knew of a file when we last read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FileRow {
-    pub(crate) path: String,
-    pub(crate) bytes: i64,
-    pub(crate) mtime_ns: i64,
-    pub(crate) inode: i64,
-    pub(crate) read_ns: i64,
-    pub(crate) raw_digest: Digest,
-    pub(crate) doc_version: Digest,
+pub struct FileRow {
+    /// Relative to the source's folder.
+    pub path: String,
+    /// Its size.
+    pub bytes: i64,
+    /// When it was written, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Its inode.
+    pub inode: i64,
+    /// When we read it, in nanoseconds since 1970.
+    pub read_ns: i64,
+    /// The digest of its bytes.
+    pub raw_digest: Digest,
+    /// What it became.
+    pub doc_version: Digest,
 }
 
 pub(crate) fn files(reader: &Reader, asset: &str) -> Result<Vec<FileRow>> {
@@ -338,70 +340,16 @@ fn latest(row: &Row) -> Result<LatestTable> {
 }
 
 /// A table's latest version.
-pub(crate) fn latest_table(reader: &Reader, asset: &str) -> Result<Option<LatestTable>> {
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn latest_table(reader: &Reader, asset: &str) -> Result<Option<LatestTable>> {
     let rows = reader.query(
         "SELECT t.version, v.meta, v.built_at FROM data_tables t JOIN data_table_versions v
          ON v.asset = t.asset AND v.delta_version = t.delta_version WHERE t.asset = ?1",
         &[asset.into()],
     )?;
     rows.first().map(latest).transpose()
-}
-
-/// What the last act recorded of a source in which data arrives.
-pub(crate) fn arrival(reader: &Reader, asset: &str) -> Result<Option<Recorded>> {
-    let sql = "SELECT recorded FROM data_arrivals WHERE asset = ?1";
-    let rows = reader.query(sql, &[asset.into()])?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    serde_json::from_value(row.json(0)?).map(Some).map_err(DataError::engine)
-}
-
-/// Records how a source in which data arrives stands.
-pub(crate) fn put_arrival(act: &mut Act, asset: &str, recorded: &Recorded) {
-    let text = serde_json::to_string(recorded).unwrap_or_default();
-    act.execute(
-        "INSERT INTO data_arrivals (asset, recorded) VALUES (?1, ?2)
-         ON CONFLICT (asset) DO UPDATE SET recorded = excluded.recorded",
-        vec![asset.into(), text.into()],
-    );
-}
-
-/// What we knew of a file of records when we last read it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RecordFile {
-    pub(crate) file: FileRow,
-    /// How it was read: the recipe of the source then.
-    pub(crate) reader: Digest,
-    pub(crate) landed: u64,
-    pub(crate) quarantined: u64,
-}
-
-/// The files of records of a source, by path.
-pub(crate) fn record_files(reader: &Reader, asset: &str) -> Result<BTreeMap<String, RecordFile>> {
-    let sql = "SELECT path, file FROM data_record_files WHERE asset = ?1";
-    let rows = reader.query(sql, &[asset.into()])?;
-    let file = |row: &Row| -> Result<(String, RecordFile)> {
-        let file = serde_json::from_value(row.json(1)?).map_err(DataError::engine)?;
-        Ok((row.text(0)?.to_owned(), file))
-    };
-    rows.iter().map(file).collect()
-}
-
-/// Remembers a file of records.
-pub(crate) fn put_record_file(act: &mut Act, asset: &str, file: &RecordFile) {
-    let text = serde_json::to_string(file).unwrap_or_default();
-    act.execute(
-        "INSERT INTO data_record_files (asset, path, file) VALUES (?1, ?2, ?3)
-         ON CONFLICT (asset, path) DO UPDATE SET file = excluded.file",
-        vec![asset.into(), (&file.file.path).into(), text.into()],
-    );
-}
-
-/// Forgets a file of records.
-pub(crate) fn remove_record_file(act: &mut Act, asset: &str, path: &str) {
-    act.execute(
-        "DELETE FROM data_record_files WHERE asset = ?1 AND path = ?2",
-        vec![asset.into(), path.into()],
-    );
 }
 
 /// Records the report of an asset's checks.

@@ -73,7 +73,7 @@ pub struct Column {
 
 /// The types that tables are stored with: one text type, one binary type, microseconds, signed
 /// integers, no dictionaries; every column may be null.
-pub(crate) fn stored_schema(schema: &Schema) -> SchemaRef {
+pub fn stored_schema(schema: &Schema) -> SchemaRef {
     let fields: Vec<Field> = schema.fields().iter().map(|field| stored_field(field)).collect();
     Arc::new(Schema::new(fields))
 }
@@ -112,10 +112,10 @@ fn stored_type(data_type: &DataType) -> DataType {
 }
 
 /// Casts a batch to the stored types.
-pub(crate) fn to_stored(
-    batch: &RecordBatch,
-    schema: &SchemaRef,
-) -> Result<RecordBatch, ArrowError> {
+///
+/// # Errors
+/// When a value does not fit.
+pub fn to_stored(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns: Vec<ArrayRef> = batch
         .columns()
         .iter()
@@ -127,7 +127,7 @@ pub(crate) fn to_stored(
 }
 
 /// The columns of a stored schema.
-pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
+pub fn columns(schema: &Schema) -> Vec<Column> {
     let column = |field: &Arc<Field>| Column {
         name: field.name().clone(),
         data_type: type_name(field.data_type()),
@@ -135,7 +135,8 @@ pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
     schema.fields().iter().map(column).collect()
 }
 
-pub(crate) fn type_name(data_type: &DataType) -> String {
+/// The name of a type, as users read and write it.
+pub fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 => "text".to_owned(),
         DataType::Binary => "binary".to_owned(),
@@ -165,10 +166,10 @@ pub(crate) fn type_name(data_type: &DataType) -> String {
 }
 
 /// The digest of the rows, in any order, with their columns.
-pub(crate) fn content_digest(
-    schema: &SchemaRef,
-    batches: &[RecordBatch],
-) -> Result<Digest, ArrowError> {
+///
+/// # Errors
+/// When rows of these types cannot be compared.
+pub fn content_digest(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Digest, ArrowError> {
     let mut hashes: Vec<[u8; 32]> = Vec::new();
     if schema.fields().is_empty() {
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
@@ -196,7 +197,7 @@ pub(crate) fn content_digest(
 }
 
 /// The content of a table after a change to the content before.
-pub(crate) fn after_change(before: Option<&Digest>, what: &str, change: &Digest) -> Digest {
+pub fn after_change(before: Option<&Digest>, what: &str, change: &Digest) -> Digest {
     let mut hasher = DigestHasher::new();
     hasher.update(CHANGE_FORMAT).update([0]).update(what).update([0]);
     if let Some(before) = before {

@@ -2,10 +2,10 @@
 //! tables, shared by every asset of the data layer and callable from any thread, async or not.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     future::Future,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use datafusion::{
@@ -26,7 +26,6 @@ use sextant_project::AssetId;
 use crate::{
     TextFunctions,
     error::{DataError, Result},
-    sources::PushLog,
     storage::Durable,
     text,
     workers::Workers,
@@ -71,9 +70,6 @@ struct Inner {
     tables: PathBuf,
     /// One lock per table and purpose, so that those who change one table take turns.
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
-    /// Who lands a source, so that only one does at a time.
-    arrivals: Mutex<BTreeMap<AssetId, Arc<Mutex<()>>>>,
-    pushes: Mutex<BTreeMap<AssetId, Arc<PushLog>>>,
 }
 
 impl DataEngine {
@@ -115,8 +111,6 @@ impl DataEngine {
             files,
             tables,
             locks: Mutex::default(),
-            arrivals: Mutex::default(),
-            pushes: Mutex::default(),
         }));
         engine.adopt_commits()?;
         Ok(engine)
@@ -135,28 +129,19 @@ impl DataEngine {
         self.0.files.clone()
     }
 
-    /// The lock that whoever lands this source holds.
-    pub(crate) fn arrival_lock(&self, asset: &AssetId) -> Arc<Mutex<()>> {
-        let mut locks = self.0.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(locks.entry(asset.clone()).or_default())
-    }
-
-    /// The open logs of sources that are pushed to.
-    pub(crate) fn pushes(&self) -> MutexGuard<'_, BTreeMap<AssetId, Arc<PushLog>>> {
-        self.0.pushes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn tables_folder(&self) -> &std::path::Path {
+    /// The folder of all tables.
+    pub fn tables_folder(&self) -> &std::path::Path {
         &self.0.tables
     }
 
     /// The lock of a table for this purpose.
-    pub(crate) fn lock_of(&self, purpose: &str, asset: &AssetId) -> Arc<Mutex<()>> {
+    pub fn lock_of(&self, purpose: &str, asset: &AssetId) -> Arc<Mutex<()>> {
         let mut locks = self.0.locks.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(locks.entry(format!("{purpose} {asset}")).or_default())
     }
 
-    pub(crate) fn environment(&self) -> Arc<RuntimeEnv> {
+    /// The memory and the disk that queries share.
+    pub fn environment(&self) -> Arc<RuntimeEnv> {
         Arc::clone(&self.0.environment)
     }
 
@@ -198,7 +183,10 @@ impl DataEngine {
     }
 
     /// Reads a whole stream, counted against the memory pool.
-    pub(crate) async fn collect(
+    ///
+    /// # Errors
+    /// When the query fails, or is larger than what the memory pool has left.
+    pub async fn collect(
         &self,
         what: &str,
         mut stream: SendableRecordBatchStream,
@@ -221,14 +209,19 @@ impl DataEngine {
 
 /// Why a result could not be collected: the query's own fault, or its size.
 #[derive(Debug)]
-pub(crate) enum CollectError {
+pub enum CollectError {
+    /// The query failed.
     Query(datafusion::common::DataFusionError),
-    TooLarge { held: usize },
+    /// The memory pool has no more.
+    TooLarge {
+        /// How many bytes were held.
+        held: usize,
+    },
 }
 
 impl CollectError {
     /// Names what was collected; `query` turns the engine's words into an error with a place.
-    pub(crate) fn explain(
+    pub fn explain(
         self,
         what: &str,
         query: impl FnOnce(datafusion::common::DataFusionError) -> DataError,

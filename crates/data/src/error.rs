@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use deltalake_core::DeltaTableError;
-use sextant_core::{Code, ExitKind, Explain, Place};
+use sextant_core::{Code, ExitKind, Explain, Failure, Place};
 use sextant_lineage::LineageError;
 use sextant_project::AssetId;
-
-use crate::sources::{KAFKA_CODES, KafkaFault};
 
 /// An error of the data layer.
 #[derive(Debug, thiserror::Error)]
@@ -149,39 +147,12 @@ pub enum DataError {
         #[source]
         source: std::io::Error,
     },
-    /// A table in which data should arrive was written by something else.
-    #[error("the table of {asset} was not made by a source of this kind")]
-    Foreign {
-        /// The source.
-        asset: AssetId,
-    },
-    /// A column cannot have the type that the user's schema gives it.
-    #[error("the column `{column}` of {asset} has values that are not {wanted}")]
-    Retype {
-        /// The source.
-        asset: AssetId,
-        /// The column.
-        column: String,
-        /// The type wanted.
-        wanted: String,
-        /// The first value that does not fit.
-        reason: String,
-    },
-    /// What was pushed cannot be understood.
-    #[error("{message}")]
-    Push {
-        /// What is wrong.
-        message: String,
-    },
-    /// An idempotency key came again with another body.
-    #[error("the idempotency key was used before, with another body")]
-    KeyReused,
     /// The engine failed in a way that is not the user's SQL.
     #[error("the SQL engine failed: {0}")]
     Engine(String),
-    /// A topic of Kafka cannot be read.
-    #[error(transparent)]
-    Kafka(#[from] KafkaFault),
+    /// A source failed in a way of its own.
+    #[error("{0}")]
+    Source(Failure),
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -317,37 +288,6 @@ static TAKEN: Code = Code {
            that the statement would have worked on rows that are no longer there. Nothing was \
            changed: look again and repeat it.",
 };
-static FOREIGN: Code = Code {
-    number: 3020,
-    kind: ExitKind::Conflict,
-    title: "a table that was made in another way",
-    help: "A source that adds to its table keeps an account in the table's log, and this table has \
-           none: it was made when the source had another type. Give the source another name, or \
-           move its folder under `.sextant/tables` away and build again.",
-};
-static RETYPE: Code = Code {
-    number: 3023,
-    kind: ExitKind::Usage,
-    title: "a column cannot get another type",
-    help: "The schema of the source gives a column another type than the table has, and values that \
-           have landed do not fit it. The table stays as it was. Write a type that holds them all \
-           (`text` holds everything).",
-};
-static PUSH: Code = Code {
-    number: 3021,
-    kind: ExitKind::Usage,
-    title: "what was pushed cannot be understood",
-    help: "POST /ingest/NAME takes JSON, JSON lines and CloudEvents, as the Content-Type says. \
-           Nothing of the request was stored.",
-};
-static KEY_REUSED: Code = Code {
-    number: 3022,
-    kind: ExitKind::Conflict,
-    title: "an idempotency key with two bodies",
-    help: "A request with an idempotency key that was seen before is answered as the first one was \
-           and adds nothing, so its body must be the same. Make a new key for each new request.",
-};
-
 /// The catalogue of this crate.
 pub const CODES: &[&Code] = &[
     &CONFIG,
@@ -367,15 +307,6 @@ pub const CODES: &[&Code] = &[
     &TABLE_REFUSED,
     &VERSION_REMOVED,
     &TAKEN,
-    &FOREIGN,
-    &RETYPE,
-    &PUSH,
-    &KEY_REUSED,
-    KAFKA_CODES[0],
-    KAFKA_CODES[1],
-    KAFKA_CODES[2],
-    KAFKA_CODES[3],
-    KAFKA_CODES[4],
 ];
 
 impl Explain for DataError {
@@ -393,11 +324,7 @@ impl Explain for DataError {
             Self::NotFound { .. } => &NOT_FOUND,
             Self::ChecksFailed { .. } => &CHECKS_FAILED,
             Self::Write { .. } => &WRITE,
-            Self::Foreign { .. } => &FOREIGN,
-            Self::Retype { .. } => &RETYPE,
-            Self::Push { .. } => &PUSH,
-            Self::KeyReused => &KEY_REUSED,
-            Self::Kafka(fault) => fault.code(),
+            Self::Source(fault) => fault.code(),
             Self::Engine(_) => &ENGINE,
             Self::Cancelled => &CANCELLED,
             Self::TableRefused { .. } => &TABLE_REFUSED,
@@ -419,7 +346,6 @@ impl Explain for DataError {
             Self::SymlinkEscape { path, .. } | Self::NotText { path, .. } => {
                 Some(format!("repair {} or add it to `exclude`", path.display()))
             }
-            Self::Retype { reason, .. } => Some(reason.clone()),
             Self::TooLarge { what, .. } if what.contains('/') => {
                 Some(format!("split {what}, or add it to `exclude`"))
             }
@@ -429,7 +355,7 @@ impl Explain for DataError {
             Self::ChecksFailed { asset, .. } => {
                 Some(format!("see the failing rows with `sextant data failures {asset}`"))
             }
-            Self::Kafka(fault) => fault.hint(),
+            Self::Source(fault) => fault.hint(),
             Self::Lineage(error) => error.hint(),
             _ => None,
         }
@@ -444,6 +370,7 @@ impl Explain for DataError {
             | Self::SourceFile { path, .. } => {
                 Some(Place { file: path.clone(), line: None, column: None })
             }
+            Self::Source(fault) => fault.place(),
             Self::Lineage(error) => error.place(),
             _ => None,
         }
@@ -452,7 +379,7 @@ impl Explain for DataError {
 
 impl DataError {
     /// Wraps an error of the table format.
-    pub(crate) fn table(
+    pub fn table(
         action: &'static str,
         asset: impl ToString,
     ) -> impl FnOnce(DeltaTableError) -> Self {
@@ -467,4 +394,4 @@ impl DataError {
 }
 
 /// Shorthand of this crate.
-pub(crate) type Result<T, E = DataError> = std::result::Result<T, E>;
+pub type Result<T, E = DataError> = std::result::Result<T, E>;

@@ -1,4 +1,4 @@
-//! The data layer: what arrives becomes tables, SQL makes tables from tables, checks guard them,
+//! The data layer: files of text become tables, SQL makes tables from tables, checks guard them,
 //! and datasets freeze them for training.
 //!
 //! Every table is a Delta table that anybody can read in place; every version of it is pinned by
@@ -7,40 +7,36 @@
 
 #![deny(missing_docs)]
 
-mod arrival;
 mod catalog;
 mod checks;
-mod content;
+pub mod content;
 mod dataset;
+mod documents;
 mod engine;
 mod error;
 mod query;
-mod sources;
+pub mod scan;
 mod sql;
 mod statement;
 mod storage;
-mod table;
+pub mod table;
 #[cfg(test)]
 mod tests;
 mod text;
 mod workers;
 
-pub use arrival::{Balance, NewColumn, QuarantinePage, Quarantined, Replayed, TypeName};
-pub use catalog::LatestTable;
+pub use catalog::{FileRow, LatestTable, latest_table};
 pub use checks::ChecksKind;
 pub use content::Column;
 pub use dataset::{
     DatasetConfig, DatasetKind, DatasetSnapshot, SplitBlob, read_dataset, read_manifest,
 };
-pub use engine::{DataEngine, EngineOptions, register_table};
-pub use error::{CODES, DataError};
+pub use documents::{DOCUMENTS, FilesAsset, FilesConfig, FilesType, source_id};
+pub use engine::{CollectError, DataEngine, EngineOptions, register_table};
+pub use error::{CODES, DataError, Result};
 pub use query::{
     Described, QUERY_ROWS_MAX, QueryResult, TableInfo, bare_names, describe, is_of_storage,
-};
-pub use sources::{
-    Accepted, DOCUMENTS, FilesConfig, KafkaConfig, KafkaFault, KafkaSecurity, PushBody, PushConfig,
-    PushLog, PushReply, RecordsConfig, RecordsFormat, S3Config, Source, SourceKind, SourceType,
-    Waiting,
+    json_objects,
 };
 pub use sql::SqlKind;
 pub use statement::{SqlOptions, SqlOutcome, only_reads_tables};

@@ -339,7 +339,7 @@ pub(crate) fn tidy(text: &str) -> String {
 }
 
 /// Each row as a JSON object.
-pub(crate) fn json_objects(batches: &[RecordBatch]) -> Result<Vec<Map<String, Value>>> {
+pub fn json_objects(batches: &[RecordBatch]) -> Result<Vec<Map<String, Value>>> {
     let mut writer =
         WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
     for batch in batches {

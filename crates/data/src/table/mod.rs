@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// The key in a Delta commit that holds the content's digest.
-pub(crate) const CONTENT_KEY: &str = "sextant.content";
+pub const CONTENT_KEY: &str = "sextant.content";
 /// How far back a table's log is searched for the content that it holds.
 const COMMITS_SEARCHED: usize = 100;
 /// How often a commit is tried again when another writer took its version number.
@@ -145,13 +145,13 @@ impl NewTable {
 }
 
 /// A table's folder name: the asset's id without its slash.
-pub(crate) fn folder_of(asset: &AssetId) -> String {
+pub fn folder_of(asset: &AssetId) -> String {
     asset.as_str().replace('/', "-")
 }
 
 /// Old versions are cited by datasets, runs and answers: the log must never forget them. What no
 /// longer is cited is removed by [`gc`].
-pub(crate) const KEEP_ALL: [(&str, &str); 3] = [
+pub const KEEP_ALL: [(&str, &str); 3] = [
     ("delta.enableExpiredLogCleanup", "false"),
     ("delta.logRetentionDuration", "interval 36500 days"),
     ("delta.deletedFileRetentionDuration", "interval 36500 days"),
@@ -248,7 +248,10 @@ impl DataEngine {
         Arc::new(DeltaSessionContext::with_runtime_env(self.environment()).state())
     }
 
-    pub(crate) async fn open_or_start(&self, asset: &AssetId) -> Result<DeltaTable> {
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub async fn open_or_start(&self, asset: &AssetId) -> Result<DeltaTable> {
         let failed = |error| DataError::table("open", asset)(error);
         let mut table = self
             .builder(&self.tables_folder().join(folder_of(asset)))
@@ -358,7 +361,10 @@ impl DataEngine {
     }
 
     /// The rows of the pinned version; all columns when none are named.
-    pub(crate) async fn read_pinned(
+    ///
+    /// # Errors
+    /// When they cannot be read, or are more than memory holds.
+    pub async fn read_pinned(
         &self,
         meta: &TableMeta,
         columns: Option<&[String]>,
@@ -397,7 +403,10 @@ impl DataEngine {
 
 /// Records a table version in the act: the artifact, our own rows, and its name. Equal rows of the
 /// same table make an equal id.
-pub(crate) fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -> Result<Digest> {
+///
+/// # Errors
+/// When the act refuses the manifest.
+pub fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -> Result<Digest> {
     let version = act.manifest(ArtifactKind::TableVersion, &meta.body(), derived_from)?;
     act.note("delta_version", meta.delta_version);
     act.note("path", &meta.path);
@@ -408,8 +417,6 @@ pub(crate) fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -
 /// A place where the torture runs may stop the process: between two commits.
 pub(crate) fn failpoint(name: &'static str) -> Result<()> {
     fail::fail_point!(name, |_| Err(DataError::engine(format!("failpoint {name}"))));
-    #[cfg(test)]
-    crate::tests::stop_at(name)?;
     let _ = name;
     Ok(())
 }

@@ -7,8 +7,6 @@ mod checks;
 mod datasets;
 mod files;
 mod models;
-mod push;
-mod records;
 mod tables;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
@@ -17,30 +15,37 @@ use serde_json::{Value, json};
 use sextant_core::{Cancel, Digest, Silent, canonical_json};
 use sextant_lineage::{OpenOptions, Store};
 use sextant_project::{
-    AssetKind, AssetReport, BuildOptions, BuildReport, Outcome, Project, State, VersionRow,
+    Asset, AssetFile, AssetKind, AssetReport, BuildOptions, BuildReport, Outcome, Project, State,
+    VersionRow,
 };
 
 use crate::{
-    ChecksKind, DataEngine, DatasetKind, SourceKind, SqlKind, TableMeta, TextFunctions, TextSection,
+    ChecksKind, DataEngine, DatasetKind, FilesAsset, SqlKind, TableMeta, TextFunctions, TextSection,
 };
 
-thread_local! {
-    /// The name of the failpoint at which this thread's next work stops.
-    static STOP: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
-}
+/// Sources of text files alone.
+struct FilesKind(DataEngine);
 
-/// Lets this thread's work stop at a failpoint, once.
-pub(crate) fn stop_next_at(name: &'static str) {
-    STOP.set(Some(name));
-}
-
-/// Stops here when it was asked to.
-pub(crate) fn stop_at(name: &'static str) -> crate::error::Result<()> {
-    if STOP.get() == Some(name) {
-        STOP.set(None);
-        return Err(crate::DataError::engine(format!("stopped at {name}")));
+impl AssetKind for FilesKind {
+    fn noun(&self) -> &'static str {
+        "source"
     }
-    Ok(())
+
+    fn folder(&self) -> &'static str {
+        "sources"
+    }
+
+    fn accepts(&self, extension: &str) -> bool {
+        extension == "toml"
+    }
+
+    fn schema(&self) -> Option<Value> {
+        None
+    }
+
+    fn load(&self, file: &AssetFile) -> Result<Vec<Arc<dyn Asset>>, sextant_core::Failure> {
+        Ok(vec![Arc::new(FilesAsset::load(&self.0, file)?)])
+    }
 }
 
 /// Splits at lines that begin with `#`.
@@ -137,13 +142,6 @@ impl Bench {
         Self { folder, store, engine }
     }
 
-    /// A source in which records arrive.
-    pub(crate) fn source(&self, name: &str) -> crate::Source {
-        let path = Path::new("sources").join(format!("{name}.toml"));
-        let file = sextant_project::config::read_project_file(self.root(), &path, &|_| None);
-        SourceKind::new(self.engine.clone()).open(&file.unwrap()).unwrap().unwrap()
-    }
-
     pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
@@ -156,7 +154,7 @@ impl Bench {
 
     pub(crate) fn load(&self) -> Result<Project, sextant_core::Failure> {
         let kinds: Vec<Arc<dyn AssetKind>> = vec![
-            Arc::new(SourceKind::new(self.engine.clone())),
+            Arc::new(FilesKind(self.engine.clone())),
             Arc::new(SqlKind::new(self.engine.clone(), BTreeMap::new())),
             Arc::new(ChecksKind::new(self.engine.clone())),
             Arc::new(DatasetKind::new(self.engine.clone())),
@@ -196,27 +194,6 @@ impl Bench {
     pub(crate) fn has_version(&self, asset: &str) -> bool {
         State::load(&self.store).unwrap().version(&asset.parse().unwrap()).is_some()
     }
-}
-
-/// Builds one asset on this thread until it stops at a failpoint, as a crash would stop it.
-pub(crate) fn build_until(bench: &Bench, asset: &str, step: &'static str) {
-    let project = bench.load().unwrap();
-    let asset = &project.graph.get(&asset.parse().unwrap()).unwrap().asset;
-    let inputs = BTreeMap::new();
-    let before = State::load(&bench.store).unwrap().latest.get(asset.id()).cloned();
-    let mut act = bench.store.begin(sextant_core::ActivityKind::Ingest, "killed");
-    let cancel = Cancel::new();
-    let context = sextant_project::BuildContext {
-        store: &bench.store,
-        root: bench.root(),
-        asset: asset.id(),
-        inputs: &inputs,
-        previous: before.map(|row| row.as_input()),
-        events: &Silent,
-        cancel: &cancel,
-    };
-    stop_next_at(step);
-    assert!(asset.build(&context, &mut act).is_err(), "{step}");
 }
 
 pub(crate) fn of<'a>(report: &'a BuildReport, asset: &str) -> &'a AssetReport {

@@ -7,6 +7,7 @@
 //! resumes when the cause is gone. A torn tail is cut off at opening. Damage in the middle is an
 //! error, never skipped.
 
+mod forget;
 mod frame;
 mod locate;
 mod segment;

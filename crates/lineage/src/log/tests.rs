@@ -59,6 +59,31 @@ fn the_oldest_record_of_a_key_is_located_in_any_segment() {
 }
 
 #[test]
+fn what_is_forgotten_is_whole_segments_and_the_rest_keeps_its_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    for number in 0..9 {
+        log.append(key(number), &[1]).unwrap();
+        if number % 3 == 2 {
+            roll(folder.path(), &log.0.view).unwrap();
+        }
+    }
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    assert_eq!(log.forget_before(9, std::time::UNIX_EPOCH).unwrap(), 0, "too young");
+    assert_eq!(log.forget_before(5, soon).unwrap(), 3, "the second segment holds record 5");
+    for log in [log, Log::open(folder.path()).unwrap()] {
+        let kept: Vec<u64> = all(&log).into_iter().map(|(sequence, _)| sequence).collect();
+        assert_eq!(kept, [3, 4, 5, 6, 7, 8]);
+        assert_eq!(log.get(&key(1)).unwrap(), None);
+        assert_eq!(log.locate(&key(4)).unwrap().unwrap().sequence, 4);
+        assert!(verify(folder.path(), log.acknowledged_end()).unwrap().1.is_empty());
+    }
+    let log = Log::open(folder.path()).unwrap();
+    assert_eq!(log.forget_before(99, soon).unwrap(), 6);
+    assert_eq!(log.append(key(50), &[1]).unwrap(), 9);
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_appending_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let log = Log::open(folder.path()).unwrap();

@@ -1,0 +1,242 @@
+//! Which records fit the table, and which columns does it get? One batch at a time: columns are
+//! inferred from all its records first, then every record is checked, so that the same records
+//! under the same rules are always sorted the same way.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use datafusion::arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    COLUMNS_MAX, Plan, Record,
+    rules::{NewColumn, Rules},
+    values::{self, Cell},
+};
+use crate::error::{DataError, Result};
+use sextant_data::content;
+
+/// What a record holds, by column.
+pub(crate) type Fields = Map<String, Value>;
+
+/// Characters that a column of a Delta table cannot have in its name.
+const NAME_REFUSED: &[char] = &[' ', ',', ';', '{', '}', '(', ')', '='];
+/// Longest name of a column.
+const NAME_BYTES_MAX: usize = 200;
+/// Longest part of a value that a reason repeats.
+const SHOWN_CHARS: usize = 80;
+
+/// Why a record does not go into the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The rule that it breaks, as one word.
+    pub(crate) rule: &'static str,
+    /// In words, with the column and the value.
+    pub(crate) reason: String,
+}
+
+impl Fault {
+    pub(crate) fn new(rule: &'static str, reason: impl Into<String>) -> Self {
+        Self { rule, reason: reason.into() }
+    }
+}
+
+/// A batch, sorted.
+pub(crate) struct Sorted {
+    /// The rows that fit, with their places.
+    pub(crate) good: RecordBatch,
+    /// The places of those rows.
+    pub(crate) places: Vec<(String, i64)>,
+    /// The records that do not fit.
+    pub(crate) bad: Vec<(Record, Fault)>,
+}
+
+/// Sorts a batch. `table` is the present schema of the table, when there is one.
+pub(crate) fn sort(plan: &Plan, table: Option<&Schema>, records: Vec<Record>) -> Result<Sorted> {
+    let rules = &*plan.rules;
+    let mut bad = Vec::new();
+    let mut parsed = Vec::with_capacity(records.len());
+    for record in records {
+        let fields = (plan.decode)(record.format, &record.text);
+        match fields.and_then(|fields| check_names(rules, &fields).map(|()| fields)) {
+            Ok(fields) => parsed.push((record, fields)),
+            Err(fault) => bad.push((record, fault)),
+        }
+    }
+    let columns = columns(rules, table, &parsed);
+    let sheet = Sheet::new(rules, &columns);
+    let mut cells: Vec<Vec<Cell>> = columns.fields().iter().map(|_| Vec::new()).collect();
+    let mut kept = Vec::with_capacity(parsed.len());
+    for (record, fields) in parsed {
+        match sheet.row(&fields) {
+            Ok(row) => {
+                for (column, cell) in cells.iter_mut().zip(row) {
+                    column.push(cell);
+                }
+                kept.push(record);
+            }
+            Err(fault) => bad.push((record, fault)),
+        }
+    }
+    let good = with_places(rules, &columns, cells, &kept)?;
+    let places =
+        kept.into_iter().map(|record| (record.partition.to_string(), record.offset)).collect();
+    Ok(Sorted { good, places, bad })
+}
+
+/// A name that the table cannot have would make every later commit fail: it is refused here.
+fn check_names(rules: &Rules, fields: &Fields) -> Result<(), Fault> {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    for name in fields.keys() {
+        let odd = |c: char| c.is_control() || NAME_REFUSED.contains(&c);
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(odd) {
+            let shown: String = name.chars().take(SHOWN_CHARS).collect();
+            let reason = format!("`{shown}` cannot be a column's name");
+            return Err(Fault::new("column_name", reason));
+        }
+        if rules.places.has(name) {
+            let reason = format!("`{name}` is a column that Sextant fills itself");
+            return Err(Fault::new("column_name", reason));
+        }
+        if let Some(other) = seen.insert(name.to_lowercase(), name) {
+            let reason = format!("`{other}` and `{name}` differ only in case");
+            return Err(Fault::new("column_name", reason));
+        }
+    }
+    Ok(())
+}
+
+/// The columns after this batch. Without any column to begin with, the batch decides them.
+fn columns(rules: &Rules, table: Option<&Schema>, parsed: &[(Record, Fields)]) -> SchemaRef {
+    let known = rules.columns(table);
+    let first = known.fields().iter().all(|field| rules.places.fills(field.name()));
+    if !first && rules.on_new_column != NewColumn::Add {
+        return known;
+    }
+    let taken: HashMap<String, ()> =
+        known.fields().iter().map(|field| (field.name().to_lowercase(), ())).collect();
+    let mut found: BTreeMap<usize, (String, DataType)> = BTreeMap::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (name, value) in parsed.iter().flat_map(|(_, fields)| fields) {
+        let folded = name.to_lowercase();
+        let Some(mut suggested) = values::suggests(value, rules.loose) else { continue };
+        if let Some(hint) = rules.hints.get(name) {
+            suggested = hint.clone();
+        }
+        if taken.contains_key(&folded) {
+            continue;
+        }
+        let room = known.fields().len() + found.len() < COLUMNS_MAX;
+        match places.get(&folded) {
+            Some(place) => {
+                if let Some((_, present)) = found.get_mut(place) {
+                    *present = values::widened(present, &suggested);
+                }
+            }
+            None if room => {
+                places.insert(folded, found.len());
+                found.insert(found.len(), (name.clone(), suggested));
+            }
+            None => {}
+        }
+    }
+    let new = found.into_values().map(|(name, kind)| Arc::new(Field::new(name, kind, true)));
+    let fields: Vec<_> = known.fields().iter().cloned().chain(new).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The columns that records are checked against.
+struct Sheet<'a> {
+    rules: &'a Rules,
+    columns: &'a Schema,
+    by_name: HashMap<&'a str, usize>,
+}
+
+impl<'a> Sheet<'a> {
+    fn new(rules: &'a Rules, columns: &'a Schema) -> Self {
+        let by_name =
+            columns.fields().iter().enumerate().map(|(at, field)| (field.name().as_str(), at));
+        Self { rules, columns, by_name: by_name.collect() }
+    }
+
+    /// The record's cells, one for each column.
+    fn row(&self, fields: &Fields) -> Result<Vec<Cell>, Fault> {
+        let mut row = vec![Cell::Null; self.columns.fields().len()];
+        for (name, value) in fields {
+            let Some(at) = self.by_name.get(name.as_str()).copied() else {
+                if value.is_null() || self.rules.on_new_column == NewColumn::Ignore {
+                    continue;
+                }
+                return Err(self.unknown(name));
+            };
+            let wanted = self.columns.field(at).data_type();
+            row[at] = values::fit(value, wanted, self.rules.loose).ok_or_else(|| {
+                let expected = content::type_name(wanted);
+                let reason = format!("`{name}` must be {expected}, not {}", shown(value));
+                Fault::new("type", reason)
+            })?;
+        }
+        let cell = |name: &str| self.by_name.get(name).map(|at| &row[*at]);
+        self.rules.contract.check(fields, cell)?;
+        for key in &self.rules.key {
+            let at = self.by_name.get(key.as_str()).copied();
+            if at.is_none_or(|at| row[at] == Cell::Null) {
+                return Err(Fault::new("key", format!("the key column `{key}` has no value")));
+            }
+        }
+        Ok(row)
+    }
+
+    fn unknown(&self, name: &str) -> Fault {
+        let alike = self.by_name.keys().find(|known| known.eq_ignore_ascii_case(name));
+        let reason = match alike {
+            Some(known) => format!("`{name}` differs from the column `{known}` only in case"),
+            None if self.rules.on_new_column == NewColumn::Add => {
+                format!("`{name}` would be column number {} of {COLUMNS_MAX}", COLUMNS_MAX + 1)
+            }
+            None => format!("`{name}` is not a column of the table"),
+        };
+        Fault::new("new_column", reason)
+    }
+}
+
+pub(super) fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= SHOWN_CHARS {
+        return text;
+    }
+    text.chars().take(SHOWN_CHARS).chain(['…']).collect()
+}
+
+/// The rows as one batch, with the columns of our own behind them.
+fn with_places(
+    rules: &Rules,
+    columns: &Schema,
+    cells: Vec<Vec<Cell>>,
+    kept: &[Record],
+) -> Result<RecordBatch> {
+    let mut fields: Vec<Field> =
+        columns.fields().iter().map(|field| field.as_ref().clone()).collect();
+    let mut arrays = Vec::with_capacity(fields.len() + 3);
+    for (column, field) in cells.into_iter().zip(columns.fields()) {
+        arrays.push(values::array(column, field.data_type()).map_err(DataError::engine)?);
+    }
+    for field in rules.places.fields() {
+        let cell = |record: &Record| match field.name().as_str() {
+            name if Some(name) == rules.places.partition => {
+                Cell::Text(record.partition.to_string())
+            }
+            name if name == rules.places.offset => Cell::Int(record.offset),
+            _ => Cell::Int(record.arrived_at),
+        };
+        let column = kept.iter().map(cell).collect();
+        arrays.push(values::array(column, field.data_type()).map_err(DataError::engine)?);
+        fields.push(field);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(DataError::engine)
+}

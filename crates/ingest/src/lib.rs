@@ -1,0 +1,25 @@
+//! How does data arrive exactly once? `sources/*.toml`: files of text and of records, records over
+//! HTTP, topics of Kafka. Each way in hands over records with their places; [`arrival`] lands them.
+//!
+//! The tables are those of the data layer: this crate writes into them, and knows no other layer.
+
+#![deny(missing_docs)]
+
+mod arrival;
+mod catalog;
+mod engine;
+mod error;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use arrival::{
+    Balance, ColumnContract, NewColumn, QuarantinePage, Quarantined, Replayed, TypeName,
+};
+pub use engine::Ingest;
+pub(crate) use error::failpoint;
+pub use error::{CODES, IngestError};
+pub use sources::{
+    Accepted, KafkaConfig, KafkaFault, KafkaSecurity, PushBody, PushConfig, PushLog, PushReply,
+    RecordsConfig, RecordsFormat, S3Config, Source, SourceKind, SourceType, Waiting,
+};
