@@ -133,15 +133,6 @@ impl Bench {
         Self::new(&files)
     }
 
-    /// As after a crash: everything is opened again from what is on the disk.
-    pub(crate) fn reopen(self) -> Self {
-        let Self { folder, store, engine } = self;
-        drop((store, engine));
-        let store = Store::open(&folder.path().join(".sextant"), OpenOptions::default()).unwrap();
-        let engine = DataEngine::new(store.clone(), Arc::new(FakeText)).unwrap();
-        Self { folder, store, engine }
-    }
-
     pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
