@@ -313,7 +313,8 @@ impl DataEngine {
     }
 
     async fn provider(&self, place: &TableMeta) -> Result<Arc<dyn TableProvider>> {
-        let provider = self.open_at(place).await?.table_provider().await;
+        let table = self.open_at(place).await?;
+        let provider = table.table_provider().with_session(self.scans()).await;
         provider
             .map_err(|error| DataError::table("open", &place.asset)(DeltaTableError::from(error)))
     }
