@@ -11,13 +11,14 @@ use std::{
 use datafusion::{
     arrow::{datatypes::SchemaRef, record_batch::RecordBatch},
     catalog::{MemorySchemaProvider, SchemaProvider, TableProvider},
+    common::DataFusionError,
     execution::{
         SessionState, SessionStateBuilder,
         memory_pool::{FairSpillPool, MemoryConsumer},
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
     physical_plan::SendableRecordBatchStream,
-    prelude::{SessionConfig, SessionContext},
+    prelude::{DataFrame, SessionConfig, SessionContext},
 };
 use futures::StreamExt as _;
 use sextant_core::Cancel;
@@ -216,6 +217,42 @@ impl DataEngine {
     }
 }
 
+impl DataEngine {
+    /// Runs a planned query to its rows. A join holds one side in memory; when that is more than
+    /// queries may use, it is planned again with joins that sort both sides and spill.
+    ///
+    /// # Errors
+    /// When the query fails, or is larger than what the memory pool has left.
+    pub async fn gather(
+        &self,
+        what: &str,
+        frame: DataFrame,
+    ) -> Result<(SchemaRef, Vec<RecordBatch>), CollectError> {
+        let (mut state, plan) = frame.clone().into_parts();
+        match self.gather_as_planned(what, frame).await {
+            Err(CollectError::Query(error)) if is_out_of_memory(&error) => {
+                state.config_mut().options_mut().optimizer.prefer_hash_join = false;
+                self.gather_as_planned(what, DataFrame::new(state, plan)).await
+            }
+            gathered => gathered,
+        }
+    }
+
+    async fn gather_as_planned(
+        &self,
+        what: &str,
+        frame: DataFrame,
+    ) -> Result<(SchemaRef, Vec<RecordBatch>), CollectError> {
+        let stream = frame.execute_stream().await.map_err(CollectError::Query)?;
+        self.collect(what, stream).await
+    }
+}
+
+/// Whether a query wanted more memory than there is for queries.
+pub(crate) fn is_out_of_memory(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
 /// Filters skip files, row groups and pages, and hold for rows in a step of their own. Left to itself
 /// the table crate holds each of them for every row twice while decoding: TPC-H query 6 took 3 times
 /// as long.
@@ -239,7 +276,7 @@ fn memory_default() -> usize {
 #[derive(Debug)]
 pub enum CollectError {
     /// The query failed.
-    Query(datafusion::common::DataFusionError),
+    Query(DataFusionError),
     /// The memory pool has no more.
     TooLarge {
         /// How many bytes were held.
@@ -252,7 +289,7 @@ impl CollectError {
     pub fn explain(
         self,
         what: &str,
-        query: impl FnOnce(datafusion::common::DataFusionError) -> DataError,
+        query: impl FnOnce(DataFusionError) -> DataError,
     ) -> DataError {
         match self {
             Self::Query(error) => query(error),

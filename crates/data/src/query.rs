@@ -23,7 +23,7 @@ use crate::{
     DataEngine,
     catalog::{self, LatestTable},
     content::{self, Column},
-    engine::register_table,
+    engine::{is_out_of_memory, register_table},
     error::{DataError, Result},
     table::{TableMeta, commits::OWN_TABLES},
 };
@@ -105,9 +105,8 @@ impl DataEngine {
     pub(crate) async fn rows_of(&self, frame: DataFrame, limit: usize) -> Result<QueryResult> {
         let failed = |error| SqlFault::Engine(error).without_file();
         let frame = frame.limit(0, Some(limit + 1)).map_err(DataError::engine)?;
-        let stream = frame.execute_stream().await.map_err(failed)?;
         let (schema, batches) = self
-            .collect("the query", stream)
+            .gather("the query", frame)
             .await
             .map_err(|error| error.explain("the query", failed))?;
         let mut rows = json_arrays(&schema, &batches)?;
@@ -221,6 +220,7 @@ impl SqlFault {
         match self {
             Self::Refused(statement) => DataError::StatementRefused { place: None, statement },
             Self::Engine(error) if is_of_storage(&error) => DataError::engine(error),
+            Self::Engine(error) if is_out_of_memory(&error) => out_of_memory("the query", &error),
             Self::Engine(error) => {
                 let fault = describe(&error);
                 let at = fault.line.map_or_else(String::new, |line| format!(" (line {line})"));
@@ -228,6 +228,15 @@ impl SqlFault {
                 DataError::Sql { place: None, message, compiled: None }
             }
         }
+    }
+}
+
+/// The error of a query that wants more memory than there is for queries.
+pub(crate) fn out_of_memory(what: &str, error: &DataFusionError) -> DataError {
+    DataError::TooLarge {
+        what: format!("what {what} holds in memory"),
+        size: error.find_root().strip_backtrace(),
+        limit: "the memory of queries".to_owned(),
     }
 }
 

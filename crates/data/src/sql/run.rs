@@ -10,7 +10,7 @@ use sextant_project::{BuildContext, Built};
 
 use super::SqlAsset;
 use crate::{
-    engine::register_table,
+    engine::{is_out_of_memory, register_table},
     error::{DataError, Result},
     query::{self, SqlFault},
     table::{self, NewTable, TableMeta, rows::column_fault},
@@ -96,11 +96,7 @@ fn run(
             Ok(frame) => frame,
             Err(fault) => return Ok(Err(fault)),
         };
-        let stream = match frame.execute_stream().await {
-            Ok(stream) => stream,
-            Err(error) => return Ok(Err(SqlFault::Engine(error))),
-        };
-        match engine.collect(&what, stream).await {
+        match engine.gather(&what, frame).await {
             Ok(rows) => Ok(Ok(rows)),
             Err(crate::engine::CollectError::Query(error)) => Ok(Err(SqlFault::Engine(error))),
             Err(error) => Err(error.explain(&what, DataError::engine)),
@@ -116,6 +112,9 @@ fn located(asset: &SqlAsset, compiled: &std::path::Path, fault: SqlFault) -> Dat
             statement,
         },
         SqlFault::Engine(error) if query::is_of_storage(&error) => DataError::engine(error),
+        SqlFault::Engine(error) if is_out_of_memory(&error) => {
+            query::out_of_memory(asset.id.as_str(), &error)
+        }
         SqlFault::Engine(error) => {
             let fault = query::describe(&error);
             let line = fault.line.and_then(|line| asset.template.line_of(&asset.parsed.sql, line));

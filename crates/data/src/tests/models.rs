@@ -114,6 +114,12 @@ fn a_large_result_is_refused_and_memory_stays() {
     let sql = "select value, repeat('x', 100) as filler from generate_series(1, 1000000)";
     let error = engine.query(sql, 100_000, &Cancel::new()).unwrap_err();
     assert!(matches!(error, crate::DataError::TooLarge { .. }), "{error}");
+    // A join whose sides do not fit is done all the same, by sorting on disk.
+    let side = "select value as n, repeat('x', 100) as filler from generate_series(1, 100000)";
+    let join =
+        format!("select count(l.filler || r.filler) from ({side}) l join ({side}) r using (n)");
+    let joined = engine.query(&join, 10, &Cancel::new()).unwrap();
+    assert_eq!(joined.rows, [[json!(100_000)]]);
     let small = engine.query("select 1 as one", 10, &Cancel::new()).unwrap();
     assert_eq!(small.rows, [[json!(1)]]);
 }
