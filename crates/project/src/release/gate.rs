@@ -58,7 +58,7 @@ pub struct GateVerdict {
     pub release: String,
     /// The release.
     pub digest: Digest,
-    /// Whether every rule that applies holds.
+    /// Whether every rule that applies holds, and at least one applies where there are rules.
     pub passed: bool,
     /// Rule by rule.
     pub rules: Vec<RuleResult>,
@@ -114,7 +114,9 @@ pub fn gate(
         spec.gate.iter().flat_map(|rule| judge(rule, evidence, mode)).collect();
     let bad =
         |rule: &RuleResult| matches!(rule.verdict, RuleVerdict::Refused | RuleVerdict::Missing);
-    let passed = !rules.iter().any(bad);
+    // Rules of which none is about what the release serves have judged nothing.
+    let judged = rules.iter().any(|rule| rule.verdict != RuleVerdict::NotApplicable);
+    let passed = !rules.iter().any(bad) && (judged || rules.is_empty());
     let verdict = GateVerdict { release, digest: *digest, passed, rules, at: store.now() };
     keep(store, &manifest, &verdict)?;
     if verdict.passed {
