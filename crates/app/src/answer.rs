@@ -27,6 +27,9 @@ pub struct ChatAsk {
     pub streamed: bool,
 }
 
+/// Most answers in one list.
+const ANSWERS_MAX: u32 = 10_000;
+
 impl App {
     pub(crate) fn ask(
         &self,
@@ -102,9 +105,20 @@ impl App {
         Ok(result)
     }
 
-    pub(crate) fn answer_list(&self, limit: u32) -> Result<Value, Failure> {
+    /// The newest answers, without the `skip` very newest.
+    pub(crate) fn answer_list(&self, limit: u32, skip: u64) -> Result<Value, Failure> {
+        let total = self.answers.len();
+        let end = total.saturating_sub(skip);
+        let first = end.saturating_sub(u64::from(limit.min(ANSWERS_MAX)));
+        let mut found = Vec::new();
+        self.answers.scan(first, &mut |sequence, key, payload| {
+            if sequence < end {
+                found.push(LogRecord { sequence, key, payload: payload.to_vec() });
+            }
+            sequence + 1 < end
+        })?;
         let mut rows = Vec::new();
-        for record in self.answers.tail(u64::from(limit.min(10_000)))?.into_iter().rev() {
+        for record in found.into_iter().rev() {
             let answer = self.read_answer(&record)?;
             let text = |field: &str| answer.words.as_ref().map(|words| words[field].clone());
             rows.push(json!({
@@ -117,7 +131,7 @@ impl App {
                 "mode": answer.record.mode,
             }));
         }
-        Ok(json!({ "answers": rows, "total": self.answers.len() }))
+        Ok(json!({ "answers": rows, "total": total }))
     }
 
     pub(crate) fn answer_show(&self, id: &str) -> Result<Value, Failure> {

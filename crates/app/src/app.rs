@@ -165,7 +165,7 @@ impl App {
             Op::Status {} => self.status(),
             Op::Versions { asset } => self.versions(&asset),
             Op::Ask { question, release } => self.ask(&question, release.as_deref(), cancel),
-            Op::Answers { limit } => self.answer_list(limit),
+            Op::Answers { limit, skip } => self.answer_list(limit, skip),
             Op::Answer { id } => self.answer_show(&id),
             Op::Why { id } => self.why(&id),
             Op::Impact { id } => self.impact(&id),

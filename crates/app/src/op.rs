@@ -37,9 +37,12 @@ pub enum Op {
     },
     /// The newest answers.
     Answers {
-        /// How many at most.
+        /// How many at most; never more than 10,000.
         #[serde(default = "default_limit")]
         limit: u32,
+        /// How many of the newest are left out.
+        #[serde(default)]
+        skip: u64,
     },
     /// One answer with its text and citations.
     Answer {

@@ -86,8 +86,12 @@ pub enum Command {
     },
     /// Show the newest answers
     Answers {
+        /// How many at most; never more than 10,000
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// How many of the newest are left out
+        #[arg(long, default_value_t = 0)]
+        skip: u64,
     },
     /// Show the chain from an answer or a version back to the bytes
     Why {

@@ -96,7 +96,7 @@ fn operation(command: Command) -> Option<Op> {
         Command::Status => Op::Status {},
         Command::Versions { asset } => Op::Versions { asset },
         Command::Ask { question, release } => Op::Ask { question, release },
-        Command::Answers { limit } => Op::Answers { limit },
+        Command::Answers { limit, skip } => Op::Answers { limit, skip },
         Command::Why { id } => Op::Why { id },
         Command::Impact { id } => Op::Impact { id },
         Command::Diff { a, b } => Op::Diff { a, b },

@@ -15,8 +15,8 @@ use crate::product::{Outcome, Project};
 /// one, and of all older ones. That every id is listed once is checked for all of them.
 const WALKED_NEW: usize = 8;
 const WALKED_OLD: usize = 2;
-/// More answers than any run acknowledges.
-const ANSWERS_MAX: &str = "1000000";
+/// How many answers are listed at once.
+const PAGE: usize = 10_000;
 
 /// Every answer that somebody was given, in order.
 #[derive(Debug, Default)]
@@ -61,15 +61,8 @@ impl Ledger {
     /// Each acknowledged id is listed exactly once, no id is listed twice, and the chains of a
     /// sample of new and old ones can be walked.
     pub fn check(&mut self, project: &Project, random: &mut Random) -> Result<()> {
-        let listed = project.json(&["answers", "--limit", ANSWERS_MAX])?;
-        let rows = listed.get("answers").and_then(Value::as_array).context("no `answers`")?;
-        let mut seen = BTreeSet::new();
-        for id in rows.iter().filter_map(|row| row.get("id").and_then(Value::as_str)) {
-            if !seen.insert(id) {
-                bail!("answer {id} is listed twice");
-            }
-        }
-        if let Some(lost) = self.ids.iter().find(|id| !seen.contains(id.as_str())) {
+        let seen = listed(project)?;
+        if let Some(lost) = self.ids.iter().find(|id| !seen.contains(*id)) {
             bail!("answer {lost} was acknowledged and is lost");
         }
         let fresh = self.ids.len() - self.checked;
@@ -87,6 +80,25 @@ impl Ledger {
         }
         self.checked = self.ids.len();
         Ok(())
+    }
+}
+
+/// The ids of all answers, page by page; none may be there twice.
+fn listed(project: &Project) -> Result<BTreeSet<String>> {
+    let mut seen = BTreeSet::new();
+    loop {
+        let (limit, skip) = (PAGE.to_string(), seen.len().to_string());
+        let page = project.json(&["answers", "--limit", &limit, "--skip", &skip])?;
+        let rows = page.get("answers").and_then(Value::as_array).context("no `answers`")?;
+        for id in rows.iter().filter_map(|row| row.get("id").and_then(Value::as_str)) {
+            if !seen.insert(id.to_owned()) {
+                bail!("answer {id} is listed twice");
+            }
+        }
+        let total = page.get("total").and_then(Value::as_u64).context("no `total`")?;
+        if seen.len() as u64 >= total || rows.is_empty() {
+            return Ok(seen);
+        }
     }
 }
 

@@ -59,11 +59,16 @@ fn answers_survive_reopening_word_for_word() {
 fn answers_are_listed_newest_first_and_no_more_than_asked() {
     let world = World::built();
     let ids: Vec<_> = (0..5).map(|_| world.ask(ON_DOORS)["id"].clone()).collect();
-    let list = world.run(Op::Answers { limit: 2 }).unwrap();
+    let list = world.run(Op::Answers { limit: 2, skip: 0 }).unwrap();
     let listed: Vec<_> =
         list["answers"].as_array().unwrap().iter().map(|a| a["id"].clone()).collect();
     assert_eq!(listed, [ids[4].clone(), ids[3].clone()]);
     assert_eq!(list["total"], 5);
+    for (skip, expected) in [(3, vec![&ids[1], &ids[0]]), (4, vec![&ids[0]]), (5, vec![])] {
+        let list = world.run(Op::Answers { limit: 2, skip }).unwrap();
+        let listed: Vec<_> = list["answers"].as_array().unwrap().iter().map(|a| &a["id"]).collect();
+        assert_eq!(listed, expected, "{skip}");
+    }
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl World {
     }
 
     pub fn answers(&self) -> Vec<Value> {
-        let list = self.run(Op::Answers { limit: 100 }).unwrap();
+        let list = self.run(Op::Answers { limit: 100, skip: 0 }).unwrap();
         list["answers"].as_array().unwrap().clone()
     }
 

@@ -15,7 +15,7 @@ fn all() -> Vec<Op> {
         Op::Status {},
         Op::Versions { asset: text("a") },
         Op::Ask { question: text("q"), release: Some(text("r")) },
-        Op::Answers { limit: 7 },
+        Op::Answers { limit: 7, skip: 3 },
         Op::Answer { id: text("last") },
         Op::Why { id: text("last") },
         Op::Impact { id: text("x") },
