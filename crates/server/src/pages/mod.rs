@@ -11,6 +11,7 @@ mod icons;
 pub(crate) mod login;
 pub(crate) mod releases;
 pub(crate) mod runs;
+pub(crate) mod sources;
 pub(crate) mod statics;
 pub(crate) mod tables;
 mod tree;
