@@ -1,18 +1,23 @@
 """Does Avro land as it was written? The stock serialiser and a stock registry write it, with logical
 types, unions and nested records; then the schema grows, breaks, and the registry goes away."""
 
+import contextlib
 import datetime
 import decimal
+import io
 import json
 import uuid
 
 from confluent_kafka import Producer
-from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaReference, Schema
-from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-from product import check
+
+# The client's own libraries warn of each other when they are imported.
+with contextlib.redirect_stderr(io.StringIO()):
+    from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
+    from confluent_kafka.schema_registry.avro import AvroSerializer
+from product import check, run
 from registry import Registry
-from world import broker, build, make_topic, payload_of, rows_of, run, project, write_source
+from world import broker, build, make_topic, payload_of, project, rows_of, write_source
 
 UTC = datetime.timezone.utc
 LINE = {"type": "record", "name": "Line", "fields": [

@@ -61,9 +61,8 @@ impl Arrivals {
 
     /// All sources by name, each with the stamp of its file.
     pub(crate) fn stamped(&self) -> BTreeMap<String, (Option<Stamp>, Source)> {
-        let entry = |(name, entry): (&String, &Entry)| {
-            (name.clone(), (entry.stamp, entry.source.clone()))
-        };
+        let entry =
+            |(name, entry): (&String, &Entry)| (name.clone(), (entry.stamp, entry.source.clone()));
         self.known().sources.iter().map(entry).collect()
     }
 

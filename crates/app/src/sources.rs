@@ -35,8 +35,7 @@ impl App {
                     Some(source) => self.describe(head, source, cancel),
                     None => self.describe_text(head),
                 };
-                let asked: Vec<_> =
-                    some.iter().map(|row| scope.spawn(move || ask(row))).collect();
+                let asked: Vec<_> = some.iter().map(|row| scope.spawn(move || ask(row))).collect();
                 asked.into_iter().map(|one| one.join()).collect::<Vec<_>>()
             });
             for one in described {

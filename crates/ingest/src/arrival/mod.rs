@@ -88,8 +88,7 @@ pub(crate) struct Plan {
 
 /// The fields of a record, or why it is none. An error of the second kind is not the record's: it
 /// stops the landing.
-pub(crate) type Decode =
-    Arc<dyn Fn(Format, &str) -> Result<Result<Parsed, Fault>> + Send + Sync>;
+pub(crate) type Decode = Arc<dyn Fn(Format, &str) -> Result<Result<Parsed, Fault>> + Send + Sync>;
 
 /// A way to fields that needs nothing but the text.
 pub(crate) fn plain(decode: fn(Format, &str) -> Result<Fields, Fault>) -> Decode {

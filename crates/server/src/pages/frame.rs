@@ -298,8 +298,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::time::Instant;
 
-    use sextant_core::{Cancel, Events, Failure, Timestamp};
     use serde_json::json;
+    use sextant_core::{Cancel, Events, Failure, Timestamp};
 
     use super::*;
     use crate::{

@@ -132,9 +132,9 @@ async fn one(frame: &Frame, name: &str) -> Result<Markup, Refusal> {
     let asset = format!("sources/{name}");
     let source: Source = frame.op(json!({ "op": "data_source", "source": asset })).await?;
     let skip = frame.param("skip").unwrap_or("0");
-    let skip: usize = skip.parse().map_err(|_| {
-        Refusal::from(ServerError::field("skip", "it must be a number".to_owned()))
-    })?;
+    let skip: usize = skip
+        .parse()
+        .map_err(|_| Refusal::from(ServerError::field("skip", "it must be a number".to_owned())))?;
     let held: Option<Result<Quarantine, Refusal>> = match source.waiting {
         None => None,
         Some(_) => {

@@ -320,12 +320,16 @@ impl Backend for Fake {
                 json!({ "dry_run": true, "held": [ { "asset": "models/sections", "delta_version": 1, "version": digest("v2"), "by": ["newest", "release assistant"] } ] })
             }
             "data_sources" if self.empty => json!({ "sources": [] }),
-            "data_sources" => json!({ "sources": [self.source_json(), { "source": "sources/manual", "name": "manual", "kind": "files", "table": "documents", "rows": 12, "lands": "build", "landed_at": "2026-11-23T11:40:00Z" }] }),
+            "data_sources" => {
+                json!({ "sources": [self.source_json(), { "source": "sources/manual", "name": "manual", "kind": "files", "table": "documents", "rows": 12, "lands": "build", "landed_at": "2026-11-23T11:40:00Z" }] })
+            }
             "data_source" if text("source") != "sources/orders" => return missing(),
             "data_source" => self.source_json(),
-            "data_quarantine" => json!({ "source": text("source"), "waiting": 30, "replayed": 2, "more": true, "rows": [
+            "data_quarantine" => {
+                json!({ "source": text("source"), "waiting": 30, "replayed": 2, "more": true, "rows": [
                 { "partition": "orders-0", "offset": 812, "rule": "type", "reason": "`total` must be bigint, not \"x\"", "format": "kafka",
-                  "payload": if self.hostile { NASTY.to_owned() } else { "{\"value\":\"a\u{202e}b\"}".to_owned() }, "arrived_at": "2026-11-23T11:40:00Z" } ] }),
+                  "payload": if self.hostile { NASTY.to_owned() } else { "{\"value\":\"a\u{202e}b\"}".to_owned() }, "arrived_at": "2026-11-23T11:40:00Z" } ] })
+            }
             "data_replay" => json!({ "tried": 3, "passed": 2, "failed": 1, "finished": 0 }),
             "build" => self.build(events),
             "rollback" => json!({ "name": "assistant", "from": digest("r2"), "to": digest("r1") }),

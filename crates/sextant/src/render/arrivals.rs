@@ -25,7 +25,11 @@ pub fn sources(result: &Value) -> String {
 fn row(source: &Value) -> Vec<String> {
     let error = &source["error"];
     let error = if error["over"] == true { String::new() } else { plain(&error["code"]) };
-    let lag = if source["lag_unknown"].is_string() { "unknown".to_owned() } else { plain(&source["lag"]) };
+    let lag = if source["lag_unknown"].is_string() {
+        "unknown".to_owned()
+    } else {
+        plain(&source["lag"])
+    };
     let rate = source["per_minute"].as_f64().map_or_else(String::new, |rate| format!("{rate:.0}"));
     vec![
         plain(&source["name"]),

@@ -91,9 +91,9 @@ impl KafkaAsset {
     pub(crate) fn partitions(&self, cancel: &Cancel) -> Result<Vec<Partition>> {
         let topic = self.topic(Some(cancel))?;
         let asked = Arc::clone(&topic);
-        let (firsts, ends) = self.engine().block(Some(cancel), async move {
-            Ok((asked.firsts().await?, asked.ends().await?))
-        })?;
+        let (firsts, ends) = self
+            .engine()
+            .block(Some(cancel), async move { Ok((asked.firsts().await?, asked.ends().await?)) })?;
         let reader = self.engine().store().read()?;
         let known = catalog::arrival(&reader, self.common.id.as_str())?;
         let marks = known.map(|known| known.state.marks).unwrap_or_default();

@@ -25,13 +25,13 @@ use sextant_core::{Cancel, Digest, Failure};
 use sextant_lineage::Act;
 use sextant_project::{About, AssetFile, BuildContext, Built, parse_asset_toml};
 
+pub use self::{avro::RegistryAuth, fault::KafkaFault, follow::Follower, security::KafkaSecurity};
 use self::{
     avro::Schemas,
     client::{Offsets, Topic},
     feed::TopicFeed,
 };
 pub(crate) use self::{envelope::bytes_of, fault::CODES};
-pub use self::{avro::RegistryAuth, fault::KafkaFault, follow::Follower, security::KafkaSecurity};
 
 use super::way::{Common, Way, contract, refuse};
 use crate::{

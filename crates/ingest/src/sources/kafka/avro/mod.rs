@@ -11,6 +11,8 @@
 
 mod decode;
 mod registry;
+#[cfg(test)]
+mod registry_tests;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use self::{
     registry::{Answer, Document, Kept, Login, Registry},
     schema::Schema,
 };
+use super::KafkaFault;
 use crate::{
     Ingest,
     arrival::{Fault, Parsed},
@@ -39,6 +42,8 @@ use crate::{
 const MAGIC: u8 = 0;
 /// How long a number that the registry does not know is not asked for again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How long a registry that failed is left alone.
+const LEAVE_ALONE: Duration = Duration::from_secs(1);
 /// Most schemas of one source that are held in memory.
 const SCHEMAS_MAX: usize = 10_000;
 
@@ -95,7 +100,8 @@ pub(super) fn check_url(url: &str) -> Result<(), (String, String)> {
     }
     Err((
         "registry must be an address with http or https, without a user in it".to_owned(),
-        "write registry = \"http://127.0.0.1:8081\", and who signs in under [registry_auth]".to_owned(),
+        "write registry = \"http://127.0.0.1:8081\", and who signs in under [registry_auth]"
+            .to_owned(),
     ))
 }
 
@@ -106,6 +112,8 @@ pub(super) struct Schemas {
     auth: RegistryAuth,
     kept: OnceLock<Kept>,
     known: Mutex<HashMap<u32, Known>>,
+    /// When the registry failed last, and how.
+    failed: Mutex<Option<(Instant, String)>>,
 }
 
 #[derive(Clone)]
@@ -129,6 +137,7 @@ impl Schemas {
             auth: auth.clone(),
             kept: OnceLock::new(),
             known: Mutex::default(),
+            failed: Mutex::default(),
         }
     }
 
@@ -178,17 +187,33 @@ impl Schemas {
             Ok(login) => login,
             Err(reason) => {
                 let url = self.url.clone();
-                return Err(super::KafkaFault::RegistryRefused { url, reason }.into());
+                return Err(KafkaFault::RegistryRefused { url, reason }.into());
             }
         };
-        let registry = Registry { url: self.url.clone(), login };
-        match self.engine.block(None, async move { registry.fetch(id).await })? {
+        match self.ask(id, Registry { url: self.url.clone(), login })? {
             Answer::None(reason) => Ok(useless(reason)),
             Answer::Schema(document) => {
                 kept.put(id, &document)?;
                 Ok(ready(&document).unwrap_or_else(useless))
             }
         }
+    }
+
+    /// What the registry says; one that has just failed is not asked again for every record.
+    fn ask(&self, id: u32, registry: Registry) -> Result<Answer> {
+        let failed = || self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((since, reason)) = &*failed()
+            && since.elapsed() < LEAVE_ALONE
+        {
+            let (url, reason) = (self.url.clone(), reason.clone());
+            return Err(KafkaFault::Registry { url, reason }.into());
+        }
+        let answer = self.engine.block(None, async move { Ok(registry.fetch(id).await) })?;
+        *failed() = match &answer {
+            Err(KafkaFault::Registry { reason, .. }) => Some((Instant::now(), reason.clone())),
+            _ => None,
+        };
+        Ok(answer?)
     }
 
     fn kept(&self) -> Result<&Kept> {

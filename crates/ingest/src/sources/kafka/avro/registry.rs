@@ -80,7 +80,7 @@ enum Step {
 
 impl Registry {
     /// Asks for the schema under this number.
-    pub(super) async fn fetch(&self, id: u32) -> Result<Answer> {
+    pub(super) async fn fetch(&self, id: u32) -> Result<Answer, KafkaFault> {
         let builder = Client::builder()
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
@@ -123,7 +123,7 @@ impl Registry {
     }
 
     /// One question; nothing when there is no such thing.
-    async fn get(&self, client: &Client, path: &[&str]) -> Result<Option<Reply>> {
+    async fn get(&self, client: &Client, path: &[&str]) -> Result<Option<Reply>, KafkaFault> {
         let mut url = Url::parse(&self.url).map_err(|error| self.unreachable(&error))?;
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -140,7 +140,7 @@ impl Registry {
             StatusCode::NOT_FOUND => return Ok(None),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let (url, reason) = (self.url.clone(), format!("it answered {status}"));
-                return Err(KafkaFault::RegistryRefused { url, reason }.into());
+                return Err(KafkaFault::RegistryRefused { url, reason });
             }
             status if status.is_success() => {}
             status => return Err(self.failed(format!("it answered {status}"))),
@@ -157,7 +157,7 @@ impl Registry {
     }
 
     /// The cause is named, the address only as the file has it.
-    fn unreachable(&self, error: &dyn std::error::Error) -> DataError {
+    fn unreachable(&self, error: &dyn std::error::Error) -> KafkaFault {
         let mut cause = error;
         while let Some(inner) = cause.source() {
             cause = inner;
@@ -165,8 +165,8 @@ impl Registry {
         self.failed(cause.to_string())
     }
 
-    fn failed(&self, reason: String) -> DataError {
-        KafkaFault::Registry { url: self.url.clone(), reason }.into()
+    fn failed(&self, reason: String) -> KafkaFault {
+        KafkaFault::Registry { url: self.url.clone(), reason }
     }
 }
 
@@ -181,10 +181,8 @@ impl Kept {
     pub(super) fn open(store: &Store, registry: &str) -> Result<Self> {
         let folder = store.area("avro")?;
         let name = Digest::of(registry.trim_end_matches('/')).hex();
-        let kept = Self {
-            schemas: folder.join("schemas"),
-            ids: folder.join("ids").join(&name[..16]),
-        };
+        let kept =
+            Self { schemas: folder.join("schemas"), ids: folder.join("ids").join(&name[..16]) };
         for folder in [&kept.schemas, &kept.ids] {
             std::fs::create_dir_all(folder).map_err(write_fault(folder))?;
         }

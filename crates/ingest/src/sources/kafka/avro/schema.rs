@@ -147,7 +147,8 @@ impl Parser {
         let name = full_name(object, namespace)?;
         let place = self.reserve(&name)?;
         let namespace = name.rsplit_once('.').map_or("", |(namespace, _)| namespace);
-        let listed = object.get("fields").and_then(Value::as_array).ok_or("a record has no fields")?;
+        let listed =
+            object.get("fields").and_then(Value::as_array).ok_or("a record has no fields")?;
         let mut fields = Vec::with_capacity(listed.len());
         for field in listed {
             let name = field.get("name").and_then(Value::as_str).ok_or("a field has no name")?;
@@ -201,11 +202,7 @@ impl Parser {
 fn full_name(object: &Map<String, Value>, namespace: &str) -> Result<String, String> {
     let name = object.get("name").and_then(Value::as_str).ok_or("a named type has no name")?;
     let own = object.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
-    Ok(if name.contains('.') || own.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{own}.{name}")
-    })
+    Ok(if name.contains('.') || own.is_empty() { name.to_owned() } else { format!("{own}.{name}") })
 }
 
 /// The logical type over a plain one. One that is not known, or does not go with its plain type, is

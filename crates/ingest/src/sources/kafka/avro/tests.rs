@@ -38,9 +38,7 @@ fn order() -> (Schema, Vec<u8>) {
 }
 
 fn one(kind: &str, bytes: &str) -> Result<Value, String> {
-    let text = format!(
-        r#"{{"type":"record","name":"R","fields":[{{"name":"a","type":{kind}}}]}}"#
-    );
+    let text = format!(r#"{{"type":"record","name":"R","fields":[{{"name":"a","type":{kind}}}]}}"#);
     let schema = parse(&text, &[])?;
     let fields = decode(&schema, &hex::decode(bytes).unwrap()).map_err(|fault| fault.reason)?;
     Ok(fields["a"].clone())
@@ -109,14 +107,34 @@ fn what_is_out_of_range_says_so() {
 fn unusual_schemas_are_read_as_the_format_says() {
     for (kind, bytes, expected) in [
         (r#"{"type":"long","logicalType":"made up"}"#, "02", json!(1)),
-        (r#"{"type":"bytes","logicalType":"decimal","precision":2,"scale":4}"#, "0207", json!({"hex": "07"})),
+        (
+            r#"{"type":"bytes","logicalType":"decimal","precision":2,"scale":4}"#,
+            "0207",
+            json!({"hex": "07"}),
+        ),
         (r#"{"type":"bytes","logicalType":"decimal","precision":5}"#, "04fffe", json!("-2")),
-        (r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#, "00", json!("0.00")),
-        (r#"{"type":{"type":"long","logicalType":"timestamp-nanos"}}"#, "01", json!("1969-12-31T23:59:59.999999Z")),
+        (
+            r#"{"type":"bytes","logicalType":"decimal","precision":5,"scale":2}"#,
+            "00",
+            json!("0.00"),
+        ),
+        (
+            r#"{"type":{"type":"long","logicalType":"timestamp-nanos"}}"#,
+            "01",
+            json!("1969-12-31T23:59:59.999999Z"),
+        ),
         (r#"["long","string","null"]"#, "020278", json!("x")),
         (r#"{"type":"array","items":"int"}"#, "0302020400", json!([1, 2])),
-        (r#"{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}"#, "00000000000000000000000000000005", json!("00000000-0000-0000-0000-000000000005")),
-        (r#"{"type":"fixed","name":"D","size":12,"logicalType":"duration"}"#, "010000000200000003000000", json!({"months": 1, "days": 2, "milliseconds": 3})),
+        (
+            r#"{"type":"fixed","name":"U","size":16,"logicalType":"uuid"}"#,
+            "00000000000000000000000000000005",
+            json!("00000000-0000-0000-0000-000000000005"),
+        ),
+        (
+            r#"{"type":"fixed","name":"D","size":12,"logicalType":"duration"}"#,
+            "010000000200000003000000",
+            json!({"months": 1, "days": 2, "milliseconds": 3}),
+        ),
     ] {
         assert_eq!(one(kind, bytes).unwrap(), expected, "{kind}");
     }
@@ -124,7 +142,8 @@ fn unusual_schemas_are_read_as_the_format_says() {
         assert!(one(kind, "00").is_err(), "{kind}");
     }
     let before = [r#"{"type":"enum","name":"shop.State","symbols":["NEW"]}"#.to_owned()];
-    let text = r#"{"type":"record","name":"R","namespace":"shop","fields":[{"name":"s","type":"State"}]}"#;
+    let text =
+        r#"{"type":"record","name":"R","namespace":"shop","fields":[{"name":"s","type":"State"}]}"#;
     let schema = parse(text, &before).unwrap();
     assert_eq!(decode(&schema, &[0]).unwrap()["s"], "NEW");
     assert!(parse(text, &[]).is_err(), "without the schema that it refers to");
