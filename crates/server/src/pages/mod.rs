@@ -9,6 +9,7 @@ mod graph;
 pub(crate) mod home;
 mod icons;
 pub(crate) mod login;
+mod quarantine;
 pub(crate) mod releases;
 pub(crate) mod runs;
 pub(crate) mod sources;

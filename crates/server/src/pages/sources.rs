@@ -12,18 +12,11 @@ use serde_json::{Value, json};
 use super::{
     frame::{Frame, Nav, failure},
     icons,
-    ui::{ago, badge, clip, empty, figure, path, say},
-    views::{Commit, HeldRow, Partition, Quarantine, Source, SourceError, Sources},
+    quarantine::{self, REPLAY_MAX, ROWS_SHOWN},
+    ui::{ago, badge, clip, empty, figure, path, say, tone},
+    views::{Commit, Partition, Quarantine, Source, SourceError, Sources},
 };
-use crate::{error::ServerError, keys::Role, reply::Refusal};
-
-/// Rows of a quarantine on one page.
-const ROWS_SHOWN: usize = 25;
-/// Most rows that the button puts through again.
-const REPLAY_MAX: u32 = 5_000;
-/// Characters of a payload in a row, and of one that was opened.
-const PAYLOAD_CHARS: usize = 60;
-const PAYLOAD_CHARS_MAX: usize = 8_000;
+use crate::{error::ServerError, reply::Refusal};
 
 /// `GET /sources`
 pub(crate) async fn list(frame: Frame) -> Response {
@@ -74,8 +67,8 @@ async fn overview(frame: &Frame) -> Result<Markup, Refusal> {
                 table #sources data-sortable {
                     thead { tr {
                         th scope="col" { "Source" } th scope="col" { "Type" } th scope="col" { "Table" }
-                        th scope="col" { "Lag" } th scope="col" { "Rows a minute" } th scope="col" { "Landed" }
-                        th scope="col" { "Quarantine" } th scope="col" { "Last landed" } th scope="col" { "State" }
+                        th.num scope="col" { "Lag" } th.num scope="col" { "Rows a minute" } th.num scope="col" { "Rows" }
+                        th.num scope="col" { "Quarantine" } th scope="col" { "Last landed" } th scope="col" { "State" }
                     } }
                     tbody { @for source in &sources { (row(source)) } }
                 }
@@ -92,8 +85,8 @@ fn row(source: &Source) -> Markup {
             td { (source.kind) }
             td { @if source.table.is_empty() { "–" } @else { a href={ "/tables/" (path(&source.table)) } { (source.table) } } }
             td.num data-sort=[source.lag] { (lag(source)) }
-            td.num { @match source.per_minute { Some(rate) => (figure(rate.round())), None => "–" } }
-            td.num { (number(source.landed.or(source.rows))) }
+            td.num { @match source.per_minute { Some(value) => (rate(value)), None => span.quiet { "–" } } }
+            td.num { (number(source.rows)) }
             td.num { (number(source.waiting)) }
             td data-sort=(landed_at) { (ago(source.landed_at)) }
             td { (state(source)) }
@@ -120,11 +113,24 @@ fn state(source: &Source) -> Markup {
     html! {
         @match &source.error {
             Some(error) if !error.over => span title=(clip(&error.message, 300)) { (badge("failed")) },
-            _ if waits => span title="rows wait in quarantine" { (badge("held")) },
+            _ if waits => (mark("held", "rows wait", "rows wait in quarantine")),
             _ if source.landed_at.0.is_none() => (badge("never built")),
-            _ if source.lands == "server" => span title="the server lands it" { (badge("running")) },
+            _ if source.lands == "server" => (mark("built", "landing", "the running server lands it")),
             _ => (badge("built")),
         }
+    }
+}
+
+/// A badge that says another word than its state.
+fn mark(like: &str, word: &str, title: &str) -> Markup {
+    html! { span class={ "badge " (tone(like)) } title=(title) { (icons::state(like)) (word) } }
+}
+
+fn rate(per_minute: f64) -> String {
+    if per_minute < 10.0 {
+        figure((per_minute * 10.0).round() / 10.0)
+    } else {
+        figure(per_minute.round())
     }
 }
 
@@ -150,9 +156,7 @@ async fn one(frame: &Frame, name: &str) -> Result<Markup, Refusal> {
                 @if !source.description.is_empty() { p.sub { (source.description) } }
                 p.sub { code { (source.uri) } @if !source.file.is_empty() { " · " code.copy data-copy=(source.file) title="Copy" { (source.file) } } }
             }
-            div.actions {
-                a.button href={ "/assets/" (path(&source.source)) } { "Versions" }
-            }
+            a.button href={ "/assets/" (path(&source.source)) } { "Versions" }
         }
         @if let Some(error) = &source.error { (last_error(error)) }
         (figures(&source))
@@ -164,15 +168,15 @@ async fn one(frame: &Frame, name: &str) -> Result<Markup, Refusal> {
         @match &held {
             None => {},
             Some(Err(refusal)) => section #quarantine { div.section-head { h2 { "Quarantine" } } (failure(refusal)) },
-            Some(Ok(held)) => (quarantine(frame, &source, held, skip)),
+            Some(Ok(held)) => (quarantine::section(frame, &source, held, skip)),
         }
     })
 }
 
 fn last_error(error: &SourceError) -> Markup {
-    let tone = if error.over { "" } else { "bad" };
+    let colour = if error.over { "" } else { "bad" };
     html! {
-        section class={ "notice " (tone) } role=[(!error.over).then_some("status")] {
+        section class={ "notice " (colour) } role=[(!error.over).then_some("status")] {
             div.notice-icon { (icons::state("failed")) }
             div {
                 p.notice-title { (error.message) }
@@ -198,7 +202,7 @@ fn figures(source: &Source) -> Markup {
                         @if source.replayed > 0 { ", " (source.replayed) " of these landed later" } } }
                 }
                 div { dt { "lag" } dd { (lag(source)) @if source.lag.is_some() { " records" } } }
-                @if let Some(rate) = source.per_minute { div { dt { "rate" } dd { (figure(rate.round())) " rows a minute, over five minutes" } } }
+                @if let Some(rate) = source.per_minute { div { dt { "rate" } dd { (self::rate(rate)) " rows a minute, over five minutes" } } }
                 div { dt { "last landed" } dd { (ago(source.landed_at)) } }
                 div { dt { "landed by" } dd { @if source.lands == "server" { "the running server, and every build" } @else { "every build" } } }
             }
@@ -214,7 +218,7 @@ fn partitions(source: &Source) -> Markup {
             @else {
                 div.table-wrap {
                     table #partitions data-sortable {
-                        thead { tr { th scope="col" { "Partition" } th scope="col" { "Landed up to" } th scope="col" { "End" } th scope="col" { "Lag" } } }
+                        thead { tr { th scope="col" { "Partition" } th.num scope="col" { "Landed up to" } th.num scope="col" { "End" } th.num scope="col" { "Lag" } } }
                         tbody { @for partition in &source.partitions { (partition_row(partition)) } }
                     }
                 }
@@ -274,7 +278,7 @@ fn commits(commits: &[Commit]) -> Markup {
     html! {
         div.table-wrap {
             table {
-                thead { tr { th scope="col" { "Commit" } th scope="col" { "When" } th scope="col" { "Rows" } th scope="col" { "Offsets" } } }
+                thead { tr { th scope="col" { "Commit" } th scope="col" { "When" } th.num scope="col" { "Rows" } th scope="col" { "Offsets" } } }
                 tbody {
                     @for commit in commits {
                         tr {
@@ -289,106 +293,6 @@ fn commits(commits: &[Commit]) -> Markup {
                     }
                 }
             }
-        }
-    }
-}
-
-fn quarantine(frame: &Frame, source: &Source, held: &Quarantine, skip: usize) -> Markup {
-    html! {
-        section #quarantine {
-            div.section-head {
-                h2 { "Quarantine " span.count { (held.waiting) } }
-                @if frame.may(Role::Write) && held.waiting > 0 { (replay_button(source)) }
-            }
-            @if let (Some(passed), Some(failed)) = (frame.param("passed"), frame.param("failed")) {
-                p.notice role="status" { (passed) " rows went into the table, " (failed) " still do not fit." }
-            }
-            @if held.rows.is_empty() {
-                p.quiet.pad { @if held.waiting == 0 { "Nothing waits." } @else { "No more rows." }
-                    @if held.replayed > 0 { " " (held.replayed) " rows went into the table after all." } }
-            } @else {
-                div.table-wrap {
-                    table {
-                        thead { tr { th scope="col" { "Place" } th scope="col" { "Arrived" } th scope="col" { "Rule" }
-                            th scope="col" { "Reason" } th scope="col" { "What arrived" } } }
-                        tbody { @for row in &held.rows { (held_row(row)) } }
-                    }
-                }
-            }
-            (pager(source, held, skip))
-        }
-    }
-}
-
-fn held_row(row: &HeldRow) -> Markup {
-    let payload = visible(&row.payload);
-    html! {
-        tr {
-            td { code { (clip(&visible(&row.partition), 80)) ":" (row.offset) } }
-            td { (ago(row.arrived_at)) }
-            td { span.tag { (row.rule) } }
-            td.reason { (clip(&visible(&row.reason), 300)) }
-            td { details { summary { (clip(&payload, PAYLOAD_CHARS)) } pre { (clip(&payload, PAYLOAD_CHARS_MAX)) } } }
-        }
-    }
-}
-
-/// A text from outside as it is, with characters that would hide or turn round others spelled out.
-fn visible(text: &str) -> String {
-    let hides = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars().take(PAYLOAD_CHARS_MAX + 1) {
-        if hides(c) {
-            shown.extend(c.escape_unicode());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
-fn replay_button(source: &Source) -> Markup {
-    html! {
-        button type="button" popovertarget="replay" { "Put through again" }
-        div.sheet id="replay" popover {
-            h2 { "Put the quarantine of " (source.name) " through again?" }
-            p { "Rows that fit the table by now go into it, each once; the others stay here. Up to " (REPLAY_MAX) " rows are tried." }
-            form method="post" action={ "/sources/" (path(&source.name)) "/replay" } {
-                button type="button" popovertarget="replay" popovertargetaction="hide" { "Cancel" }
-                button.primary type="submit" { "Put through again" }
-            }
-        }
-    }
-}
-
-fn pager(source: &Source, held: &Quarantine, skip: usize) -> Markup {
-    let address = |skip: usize| format!("/sources/{}?skip={skip}#quarantine", path(&source.name));
-    html! {
-        @if skip > 0 || held.more {
-            nav.pager aria-label="Pages of the quarantine" {
-                @if skip > 0 { a.button href=(address(skip.saturating_sub(ROWS_SHOWN))) { "Earlier" } }
-                @if !held.rows.is_empty() { span { (skip + 1) "–" (skip + held.rows.len()) " of " (held.waiting) } }
-                @if held.more { a.button href=(address(skip + ROWS_SHOWN)) { "Later" } }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::visible;
-
-    #[test]
-    fn what_hides_text_is_spelled_out() {
-        for (text, expected) in [
-            ("{\"a\": \"ü\"}\n", "{\"a\": \"ü\"}\n"),
-            ("a\u{0}\u{1b}[2J", "a\\u{0}\\u{1b}[2J"),
-            ("\u{202e}txt.exe\u{feff}", "\\u{202e}txt.exe\\u{feff}"),
-        ] {
-            assert_eq!(visible(text), expected);
         }
     }
 }

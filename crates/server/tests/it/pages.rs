@@ -38,7 +38,7 @@ async fn a_full_project() {
         ("/sources/orders", 200, "770–811"),
         ("/sources/orders?skip=25", 200, "26–26 of 30"),
         ("/sources/orders?skip=x", 400, "must be a number"),
-        ("/sources/orders?passed=2&failed=1", 200, "2 rows went into the table, 1 still"),
+        ("/sources/orders?passed=2&failed=1", 200, "2 went into the table, 1 still"),
         ("/sources/none", 404, "SXT-9404"),
         ("/tables", 200, "models/sections"),
         ("/tables/sections", 200, "release assistant"),
