@@ -13,7 +13,7 @@ const CITED = "[data-turns] button.cite, [data-turns] .sources button";
 const QUESTION = "How do I roll back a release?";
 
 // Fewer mean that the judge was led past what it is there for.
-const CHECKS_MIN = 50;
+const CHECKS_MIN = 65;
 
 let checks = 0;
 let failed = 0;
@@ -142,6 +142,44 @@ async function releases(page, { before, after }) {
   check(live() === after, "the button promotes");
 }
 
+// Records are sent, one does not fit; it is found on the pages, its column is mended, and the button
+// puts it through again.
+async function sources(page) {
+  const file = path.join(project, "sources", "arrivals.toml");
+  const describe = (type) => fs.writeFileSync(file, `type = "push"\nflush_seconds = 1\n[schema]\nn = "${type}"\n`);
+  describe("bigint");
+  const body = '{"n":1}\n{"n":"two \u202e <b>bold</b>"}\n{"n":3}\n';
+  const headers = { "content-type": "application/x-ndjson" };
+  const reply = await fetch(`${url}/ingest/arrivals`, { method: "POST", headers, body });
+  check(reply.ok, "records are taken");
+  const found = () => sextant("data", "sources").sources.find((source) => source.name === "arrivals");
+  for (let tries = 0; tries < 60 && found()?.waiting !== 1; tries += 1) await page.waitForTimeout(500);
+  await visit(page, "/sources", "sources");
+  check((await page.locator("table#sources tbody tr").count()) >= 2, "every source is listed");
+  await page.locator("[data-filter=sources]").fill("arrivals");
+  check((await page.locator("table#sources tbody tr:visible").count()) === 1, "the filter finds one");
+  await page.locator("table#sources tbody tr:visible a").first().click();
+  await page.waitForURL(/\/sources\/arrivals$/);
+  const shown = await page.locator("main").innerText();
+  check(shown.includes("must be bigint"), "the quarantine says why");
+  check(/0–2/.test(shown), "the newest commit names its offsets");
+  await page.locator("#quarantine details summary").click();
+  const payload = await page.locator("#quarantine pre").innerText();
+  check(payload.includes("\\u{202e} <b>bold</b>"), `what arrived is shown as it is: ${payload}`);
+  await page.screenshot({ path: path.join(shots, "source.png"), fullPage: true });
+  describe("text");
+  await page.locator("#quarantine").getByRole("button", { name: "Put through again" }).first().focus();
+  await page.keyboard.press("Enter");
+  await page.screenshot({ path: path.join(shots, "source-replay.png") });
+  await page.locator("[popover]:popover-open button[type=submit]").click();
+  await page.waitForURL(/passed=1/);
+  check(await page.locator("p.notice", { hasText: "1 went into the table" }).isVisible(), "the button puts it through again");
+  await page.screenshot({ path: path.join(shots, "source-replayed.png"), fullPage: true });
+  const rows = sextant("data", "query", "select count(*) from arrivals").rows;
+  check(JSON.stringify(rows) === "[[3]]", `all records are in the table: ${JSON.stringify(rows)}`);
+  fs.unlinkSync(file);
+}
+
 async function ask(page) {
   await visit(page, "/ask", "ask-empty");
   await page.locator("#question").fill(QUESTION);
@@ -184,12 +222,16 @@ async function keyboard(page) {
   await page.keyboard.press("a");
   await page.waitForURL(/\/assets$/);
   check(true, "g a goes to the assets");
+  await page.keyboard.press("g");
+  await page.keyboard.press("s");
+  await page.waitForURL(/\/sources$/);
+  check(true, "g s goes to the sources");
 }
 
 async function dark(browser) {
   const context = await browser.newContext({ colorScheme: "dark", viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
-  for (const [address, name] of [["/", "home"], ["/assets", "assets"], ["/runs", "runs"], ["/releases", "releases"], ["/ask", "ask"]]) {
+  for (const [address, name] of [["/", "home"], ["/assets", "assets"], ["/sources", "sources"], ["/runs", "runs"], ["/releases", "releases"], ["/ask", "ask"]]) {
     await visit(page, address, `${name}-dark`);
   }
   const colour = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
@@ -201,7 +243,7 @@ async function dark(browser) {
 async function narrow(browser) {
   const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
   const page = await context.newPage();
-  for (const [address, name] of [["/", "home"], ["/ask", "ask"], ["/releases", "releases"]]) {
+  for (const [address, name] of [["/", "home"], ["/ask", "ask"], ["/sources", "sources"], ["/releases", "releases"]]) {
     await visit(page, address, `${name}-narrow`);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1);
     check(!wide, `${address} fits a narrow screen`);
@@ -235,7 +277,7 @@ async function main() {
       const address = request.url();
       if (!address.startsWith(url) && !address.startsWith("data:")) outside.push(address);
     });
-    for (const part of [looks, others, runs, (p) => releases(p, pair), ask, keyboard]) {
+    for (const part of [looks, others, runs, (p) => releases(p, pair), sources, ask, keyboard]) {
       try {
         await part(page);
       } catch (error) {

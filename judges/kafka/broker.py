@@ -27,14 +27,17 @@ def free_ports(count):
 
 class Broker:
     """Starts at once. The same folder and ports are used again after a stop. `login` is a user and a
-    password that a second listener wants."""
+    password that a second listener wants. A third one, at `behind`, tells its clients to come by
+    `proxied`, where whoever wants to stands in their way."""
 
     def __init__(self, folder, login):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True)
-        open_port, login_port, controller = free_ports(3)
+        open_port, login_port, controller, behind, proxied = free_ports(5)
         self.address = f"127.0.0.1:{open_port}"
         self.login_address = f"127.0.0.1:{login_port}"
+        self.behind = f"127.0.0.1:{behind}"
+        self.proxied = f"127.0.0.1:{proxied}"
         user, password = login
         module = "org.apache.kafka.common.security.plain.PlainLoginModule"
         properties = {
@@ -42,12 +45,13 @@ class Broker:
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "listeners": f"OPEN://{self.address},LOGIN://{self.login_address},"
-            f"CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"OPEN://{self.address},LOGIN://{self.login_address}",
+            f"PROXIED://{self.behind},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"OPEN://{self.address},LOGIN://{self.login_address},"
+            f"PROXIED://{self.proxied}",
             "inter.broker.listener.name": "OPEN",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,OPEN:PLAINTEXT,"
-            "LOGIN:SASL_PLAINTEXT",
+            "PROXIED:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
             "sasl.enabled.mechanisms": "PLAIN",
             "listener.name.login.plain.sasl.jaas.config": f"{module} required "
             f'user_{user}="{password}";',

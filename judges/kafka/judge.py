@@ -1,70 +1,28 @@
 """Does a table equal the log of a real topic exactly, whatever is killed in between? The records are
 produced by confluent-kafka, the table is read by deltalake and duckdb, and the sets are compared."""
 
-import atexit
+import argparse
 import json
 import os
-import pathlib
-import random
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
 import duckdb
-from broker import Broker
+from avro_records import avro
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
-from deltalake import DeltaTable
-from product import BINARY, check, close, run
+from faults import faults
+from product import BINARY, check, close
+from served import served
+from world import (
+    LOGIN, SEED, admin, broker, build, chance, committed_log, environment, make_topic, payload_of,
+    place_of, produce, project, rows_of, table, versions, write_source,
+)  # fmt: skip
 
 PARTITIONS = 3
 KILLS = int(os.environ.get("KAFKA_KILLS", "16"))
 TRANSACTIONS = 200
 RECORDS_EACH = 1_000
-LOGIN = ("judge", "a-secret-of-the-judge")
-SEED = int(os.environ.get("KAFKA_SEED", "7"))
-
-random = random.Random(SEED)
-work = pathlib.Path(tempfile.mkdtemp(prefix="sextant-kafka-"))
-atexit.register(shutil.rmtree, work, ignore_errors=True)
-project = work / "project"
-(project / "sources").mkdir(parents=True)
-(project / "sextant.toml").write_text('[project]\nname = "kafka"\n')
-broker = Broker(work / "broker", LOGIN)
-atexit.register(lambda: broker.stop(signal.SIGKILL))
-admin = AdminClient({"bootstrap.servers": broker.address, "log_level": 0})
-
-
-def make_topic(name, partitions, **config):
-    admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result()
-
-
-def write_source(name, more="", address=None, topic=None):
-    (project / "sources" / f"{name}.toml").write_text(
-        f'type = "kafka"\nbrokers = ["{address or broker.address}"]\n'
-        f'topic = "{topic or name}"\n{more}'
-    )
-
-
-def build(name, expect=0):
-    return run("build", f"sources/{name}", project=project, expect=expect)
-
-
-def table(name):
-    return DeltaTable(str(project / ".sextant" / "tables" / f"sources-{name}"))
-
-
-def produce(topic, rows, producer=None):
-    """Rows are (partition, key, value)."""
-    sender = producer or Producer(
-        {"bootstrap.servers": broker.address, "linger.ms": 5, "log_level": 0}
-    )
-    for partition, key, value in rows:
-        sender.produce(topic, value, key=key, partition=partition)
-        sender.poll(0)
-    sender.flush()
 
 
 def value_of(number):
@@ -86,7 +44,7 @@ def fill():
         produce(
             "orders", [(n % PARTITIONS, str(n), value_of(n)) for n in numbers], producer=sender
         )
-        if random.random() < 0.15:
+        if chance.random() < 0.15:
             sender.abort_transaction()
             aborted.update(numbers)
         else:
@@ -99,40 +57,14 @@ def fill():
     return committed, aborted
 
 
-def committed_log(topic, partitions):
-    """All committed records by a stock consumer: {(partition, offset): (key, value)}."""
-    reader = Consumer({
-        "bootstrap.servers": broker.address, "group.id": "judge", "enable.auto.commit": False,
-        "isolation.level": "read_committed", "enable.partition.eof": True,
-        "auto.offset.reset": "earliest", "log_level": 0,
-    })  # fmt: skip
-    reader.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
-    found, ended = {}, 0
-    while ended < partitions:
-        for message in reader.consume(5_000, timeout=1):
-            if message.error():
-                ended += 1
-            else:
-                place = (message.partition(), message.offset())
-                found[place] = (message.key(), message.value())
-    reader.close()
-    return found
-
-
-def versions(name):
-    path = project / ".sextant" / "tables" / f"sources-{name}"
-    return table(name).version() if (path / "_delta_log").exists() else -1
-
-
 def kill_builds():
     """Kills builds at random moments, and the broker once, until one build ends by itself."""
     killed, ended = 0, 0
-    environment = {k: v for k, v in os.environ.items() if k != "SEXTANT_PROJECT"}
     for attempt in range(KILLS):
         process = subprocess.Popen(
             [BINARY, "build", "sources/orders", "--json"],
             cwd=project,
-            env=environment,
+            env=environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -141,7 +73,7 @@ def kill_builds():
             broker.stop(signal.SIGKILL)
             broker.start()
         try:
-            process.wait(random.uniform(0.1, 2.0))
+            process.wait(chance.uniform(0.1, 2.0))
             ended += 1
         except subprocess.TimeoutExpired:
             process.kill()
@@ -163,11 +95,9 @@ def exact():
     log = committed_log("orders", PARTITIONS)
     check(killed >= KILLS // 4, f"at least a quarter of {KILLS} builds were killed ({killed})")
     check(versions("orders") >= 2, f"it landed in several commits ({versions('orders') + 1})")
-    rows = table("orders").to_pyarrow_table().to_pylist()
-    held = table("orders__quarantine").to_pyarrow_table().to_pylist()
-    place = lambda row, p, o: (int(row[p].removeprefix("orders-")), row[o])
-    good = [(place(row, "_partition", "_offset"), row["_key"], row["n"]) for row in rows]
-    bad = [(place(row, "partition", "offset"), json.loads(row["payload"])) for row in held]
+    rows, held = rows_of("orders"), rows_of("orders__quarantine")
+    good = [(place_of(row, "orders"), row["_key"], row["n"]) for row in rows]
+    bad = [(place_of(row, "orders", "partition", "offset"), payload_of(row)) for row in held]
     places = [entry[0] for entry in good] + [entry[0] for entry in bad]
     check(len(places) == len(set(places)), f"no record is there twice ({len(places)} rows)")
     check(set(places) == set(log), f"the places are those of the log ({len(log)} records)")
@@ -260,8 +190,22 @@ def errors():
     check("SXT-3040" in failed, f"no broker is said as such ({seconds:.0f} s)")
 
 
-for part in (exact, compaction, retention, errors):
-    started = time.monotonic()
-    part()
-    print(f"   {part.__name__}: {time.monotonic() - started:.0f} s")
-close(at_least=22)
+words = argparse.ArgumentParser(description="Judges sources of type kafka.")
+words.add_argument("parts", nargs="*", help="only these parts")
+words.add_argument("--faults", type=int, metavar="N", help="only N faults, one after another")
+words.add_argument("--seconds", type=int, default=100, help="and no more after so long")
+said = words.parse_args()
+if said.faults:
+    faults(said.faults, said.seconds)
+    close(at_least=8)
+# The last part stops the broker.
+parts = {
+    "exact": exact, "compaction": compaction, "retention": retention, "served": served,
+    "avro": avro, "faults": lambda: faults(100, said.seconds), "errors": errors,
+}  # fmt: skip
+for name, part in parts.items():
+    if not said.parts or name in said.parts:
+        started = time.monotonic()
+        part()
+        print(f"   {name}: {time.monotonic() - started:.0f} s")
+close(at_least=1 if said.parts else 50)

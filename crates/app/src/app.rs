@@ -199,6 +199,8 @@ impl App {
             | Op::DataTags {}
             | Op::DataUntag { .. }
             | Op::DataGc { .. }) => self.table_op(op, cancel),
+            Op::DataSources {} => self.data_sources(cancel),
+            Op::DataSource { source } => self.data_source(&source, cancel),
             Op::DataSchema { source } => self.data_schema(&source),
             Op::DataQuarantine { source, limit, skip } => {
                 self.data_quarantine(&source, limit, skip, cancel)

@@ -1,32 +1,32 @@
-//! Who looks after the sources in which records arrive? Requests find their source here, the
-//! running server lands what waits, and the operations on quarantine pass through.
+//! Who looks after the sources in which records arrive? Requests find their source here, and the
+//! operations on quarantine pass through.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::SystemTime,
 };
 
 use serde_json::{Value, json};
-use sextant_core::{Cancel, Events, ExitKind, Failure};
+use sextant_core::{Cancel, Events, Failure};
 use sextant_ingest::{PushBody, PushReply, Source, SourceKind};
 use sextant_project::{
-    AssetId, BuildOptions, Project,
+    Project,
     config::{process_environment, read_project_file},
 };
 
-use crate::{App, AppError};
-
-/// How often the server looks whether something is to be landed.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long it leaves a source alone that could not be landed or recorded.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+use crate::{
+    App, AppError,
+    landing::{Recorded, Trouble},
+};
 
 /// The sources as their files were when they were last read.
 pub(crate) struct Arrivals {
     kind: SourceKind,
     known: Mutex<Known>,
+    /// The last trouble of each source, since this process began.
+    troubles: Mutex<BTreeMap<String, Trouble>>,
 }
 
 #[derive(Default)]
@@ -43,7 +43,7 @@ struct Entry {
 }
 
 /// Changes when a file is written or replaced.
-type Stamp = (SystemTime, u64);
+pub(crate) type Stamp = (SystemTime, u64);
 
 fn stamp(path: &std::path::Path) -> Option<Stamp> {
     let meta = std::fs::metadata(path).ok()?;
@@ -52,11 +52,39 @@ fn stamp(path: &std::path::Path) -> Option<Stamp> {
 
 impl Arrivals {
     pub(crate) fn new(kind: SourceKind) -> Self {
-        Self { kind, known: Mutex::default() }
+        Self { kind, known: Mutex::default(), troubles: Mutex::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All sources by name, each with the stamp of its file.
+    pub(crate) fn stamped(&self) -> BTreeMap<String, (Option<Stamp>, Source)> {
+        let entry =
+            |(name, entry): (&String, &Entry)| (name.clone(), (entry.stamp, entry.source.clone()));
+        self.known().sources.iter().map(entry).collect()
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last time that this source could not be landed.
+    pub(crate) fn trouble(&self, name: &str) -> Option<Trouble> {
+        self.troubles().get(name).cloned()
+    }
+
+    /// A source could not be landed.
+    pub(crate) fn troubled(&self, name: &str, trouble: Trouble) {
+        self.troubles().insert(name.to_owned(), trouble);
+    }
+
+    /// A source was landed.
+    pub(crate) fn well(&self, name: &str) {
+        if let Some(trouble) = self.troubles().get_mut(name) {
+            trouble.over = true;
+        }
     }
 
     /// Figures of each source that is pushed to.
@@ -116,7 +144,7 @@ impl App {
     }
 
     /// Reads all sources in which records arrive.
-    fn read_sources(&self, project: &Project) -> Result<(), Failure> {
+    pub(crate) fn read_sources(&self, project: &Project) -> Result<(), Failure> {
         let folder = stamp(&self.root.join("sources"));
         let mut sources = BTreeMap::new();
         for (id, node) in project.graph.nodes().filter(|(id, _)| id.folder() == "sources") {
@@ -132,7 +160,7 @@ impl App {
     }
 
     /// The source that a person means by this text.
-    fn arrival(&self, text: &str) -> Result<Source, Failure> {
+    pub(crate) fn arrival(&self, text: &str) -> Result<Source, Failure> {
         let project = self.project()?;
         let id = project.graph.find(text)?.clone();
         self.read_sources(&project)?;
@@ -202,74 +230,20 @@ impl App {
         let mut result = json!(replayed);
         result["source"] = json!(source.asset());
         if replayed.passed + replayed.finished > 0 {
-            match self.record(source.asset(), events, cancel) {
-                Ok(version) => result["version"] = version,
+            match self.record(source.asset(), events, cancel)? {
+                Recorded::As(version) => result["version"] = json!(version),
                 // The rows are in the table; the next build records them.
-                Err(failure) if failure.code().kind == ExitKind::Conflict => {
-                    events.warn(format!("not recorded yet: {failure}"));
+                Recorded::Later => events.warn("not recorded yet: another build is running"),
+                Recorded::Failed { message, .. } => {
+                    events.warn(format!("{}: {message}", source.asset()));
                 }
-                Err(failure) => return Err(failure),
             }
         }
         Ok(result)
     }
 
-    /// Builds one source alone, so that what its tables have is recorded; its version.
-    fn record(&self, id: &AssetId, events: &dyn Events, cancel: &Cancel) -> Result<Value, Failure> {
-        let project = self.project()?;
-        let settings = project.config.build.clone();
-        let select = vec![id.to_string()];
-        let options = BuildOptions { select, exclude: Vec::new(), full: true, settings };
-        let report = sextant_project::build(&project, &self.store, &options, events, cancel)?;
-        let asset = report.assets.first();
-        if let Some(error) = asset.and_then(|asset| asset.error.as_ref()) {
-            events.warn(format!("{id}: {}", error.message));
-        }
-        Ok(json!(asset.and_then(|asset| asset.version)))
-    }
-
-    /// Lands what is pushed, whenever enough of it waits or it has waited long enough, until
-    /// `cancel` is raised.
-    pub fn land_as_it_comes(&self, events: &dyn Events, cancel: &Cancel) {
-        let mut later: BTreeMap<String, Instant> = BTreeMap::new();
-        let mut unrecorded: BTreeSet<String> = BTreeSet::new();
-        let mut broken = None;
-        while !cancel.is_cancelled() {
-            std::thread::sleep(LOOK_EVERY);
-            if let Err(failure) = self.look_again() {
-                let text = failure.to_string();
-                // A project file that is being edited is told once, not five times a second.
-                if broken.replace(text.clone()) != Some(text.clone()) {
-                    events.warn(format!("sources cannot be read: {text}"));
-                }
-                continue;
-            }
-            broken = None;
-            let sources: Vec<(String, Source)> = self
-                .arrivals
-                .known()
-                .sources
-                .iter()
-                .map(|(name, entry)| (name.clone(), entry.source.clone()))
-                .collect();
-            for (name, source) in sources {
-                let wait = later.get(&name).is_some_and(|until| Instant::now() < *until);
-                if wait || cancel.is_cancelled() {
-                    continue;
-                }
-                if let Err(failure) = self.tend(&name, &source, &mut unrecorded, cancel) {
-                    later.insert(name.clone(), Instant::now() + TRY_AGAIN_AFTER);
-                    // While a build runs, what has landed is recorded after it.
-                    if failure.code().kind != ExitKind::Conflict && !cancel.is_cancelled() {
-                        events.warn(format!("{}: {failure}", source.asset()));
-                    }
-                }
-            }
-        }
-    }
-
     /// Reads the sources again when one of their files changed.
-    fn look_again(&self) -> Result<(), Failure> {
+    pub(crate) fn look_again(&self) -> Result<(), Failure> {
         let folder = stamp(&self.root.join("sources"));
         let same = {
             let known = self.arrivals.known();
@@ -280,27 +254,5 @@ impl App {
                     .all(|entry| stamp(&self.root.join(&entry.path)) == entry.stamp)
         };
         if same { Ok(()) } else { self.read_sources(&self.project()?) }
-    }
-
-    /// Lands one source when it is due, and records it.
-    fn tend(
-        &self,
-        name: &str,
-        source: &Source,
-        unrecorded: &mut BTreeSet<String>,
-        cancel: &Cancel,
-    ) -> Result<(), Failure> {
-        let Some(config) = source.push() else { return Ok(()) };
-        let waiting = source.waiting()?;
-        let late = waiting.oldest_us >= config.flush_seconds.saturating_mul(1_000_000);
-        if waiting.records > 0 && (late || waiting.records >= config.flush_rows) {
-            source.land(cancel)?;
-            unrecorded.insert(name.to_owned());
-        }
-        if unrecorded.contains(name) {
-            self.record(source.asset(), &sextant_core::Silent, cancel)?;
-            unrecorded.remove(name);
-        }
-        Ok(())
     }
 }

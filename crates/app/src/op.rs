@@ -214,6 +214,13 @@ pub enum Op {
         #[serde(default = "default_age_s")]
         older_than_s: u64,
     },
+    /// Every source: what has landed, how fast, how far behind it is, what went wrong last.
+    DataSources {},
+    /// One source with its partitions, columns and newest commits.
+    DataSource {
+        /// The source's asset id or a unique part of it.
+        source: String,
+    },
     /// The columns of a source's table and where each type comes from.
     DataSchema {
         /// The source's asset id or a unique part of it.

@@ -166,6 +166,19 @@ pub(crate) fn latest_tables(reader: &Reader) -> Result<Vec<LatestTable>> {
     rows.iter().map(latest).collect()
 }
 
+/// How many rows a table had at this time; nothing when it was not there.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn rows_before(reader: &Reader, asset: &str, at: Timestamp) -> Result<Option<u64>> {
+    let rows = reader.query(
+        "SELECT json_extract(meta, '$.rows') FROM data_table_versions
+         WHERE asset = ?1 AND built_at <= ?2 ORDER BY delta_version DESC LIMIT 1",
+        &[asset.into(), at.into()],
+    )?;
+    rows.first().map(|row| Ok(row.int(0)?.cast_unsigned())).transpose()
+}
+
 /// The newest Delta version that holds this table version.
 pub(crate) fn table_version(reader: &Reader, version: &Digest) -> Result<Option<LatestTable>> {
     let rows = reader.query(

@@ -25,7 +25,7 @@ mod tests;
 mod text;
 mod workers;
 
-pub use catalog::{FileRow, LatestTable, latest_table};
+pub use catalog::{FileRow, LatestTable, latest_table, rows_before};
 pub use checks::ChecksKind;
 pub use content::Column;
 pub use dataset::{

@@ -17,7 +17,12 @@ use crate::{catalog, error::Result, sources::PushLog};
 pub struct Ingest {
     engine: DataEngine,
     pushes: Arc<Mutex<BTreeMap<AssetId, Arc<PushLog>>>>,
+    /// Up to where each topic was read in this process, by partition.
+    read_ends: Arc<Mutex<BTreeMap<AssetId, Ends>>>,
 }
+
+/// An offset for each partition.
+type Ends = BTreeMap<String, i64>;
 
 impl Ingest {
     /// Over the tables of this engine.
@@ -26,7 +31,7 @@ impl Ingest {
     /// When its rows in the catalog cannot be made.
     pub fn new(engine: DataEngine) -> Result<Self> {
         engine.store().migrate("ingest", catalog::MIGRATIONS)?;
-        Ok(Self { engine, pushes: Arc::default() })
+        Ok(Self { engine, pushes: Arc::default(), read_ends: Arc::default() })
     }
 
     /// The lock that whoever lands this source holds.
@@ -37,6 +42,18 @@ impl Ingest {
     /// The open logs of sources that are pushed to.
     pub(crate) fn pushes(&self) -> MutexGuard<'_, BTreeMap<AssetId, Arc<PushLog>>> {
         self.pushes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to where a topic was last read in this process.
+    pub(crate) fn read_ends(&self, asset: &AssetId) -> Ends {
+        let ends = self.read_ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.get(asset).cloned().unwrap_or_default()
+    }
+
+    /// Remembers that a topic was read up to here.
+    pub(crate) fn set_read_ends(&self, asset: &AssetId, read: Ends) {
+        let mut ends = self.read_ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.insert(asset.clone(), read);
     }
 }
 

@@ -84,6 +84,8 @@ pub const CODES: &[&Code] = &[
     KAFKA_CODES[2],
     KAFKA_CODES[3],
     KAFKA_CODES[4],
+    KAFKA_CODES[5],
+    KAFKA_CODES[6],
 ];
 
 impl Explain for IngestError {

@@ -14,12 +14,14 @@ mod sources;
 mod tests;
 
 pub use arrival::{
-    Balance, ColumnContract, NewColumn, QuarantinePage, Quarantined, Replayed, TypeName,
+    ArrivalCommit, Balance, ColumnContract, NewColumn, OffsetRange, QuarantinePage, Quarantined,
+    Replayed, TypeName,
 };
 pub use engine::Ingest;
 pub(crate) use error::failpoint;
 pub use error::{CODES, IngestError};
 pub use sources::{
-    Accepted, KafkaConfig, KafkaFault, KafkaSecurity, PushBody, PushConfig, PushLog, PushReply,
-    RecordsConfig, RecordsFormat, S3Config, Source, SourceKind, SourceType, Waiting,
+    Accepted, Follower, KafkaConfig, KafkaFault, KafkaSecurity, Partition, PushBody, PushConfig,
+    PushLog, PushReply, RecordsConfig, RecordsFormat, RegistryAuth, S3Config, Source, SourceKind,
+    SourceType, Standing, Waiting,
 };

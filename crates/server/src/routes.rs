@@ -18,7 +18,7 @@ use crate::{
     guard::{self, Gate},
     keys::Role,
     limits,
-    pages::{ask, assets, docs, home, login, releases, runs, statics, tables, version},
+    pages::{ask, assets, docs, home, login, releases, runs, sources, statics, tables, version},
     state::Shared,
 };
 
@@ -123,6 +123,9 @@ fn table() -> Vec<Route> {
         page(GET, "/assets", Read, "the graph of assets", assets::graph),
         page(GET, "/assets/{*id}", Read, "one asset and its versions", assets::asset),
         page(GET, "/v/{*id}", Read, "one version or answer: its chain both ways", version::version),
+        page(GET, "/sources", Read, "the sources: lag, rate, errors, quarantine", sources::list),
+        page(GET, "/sources/{name}", Read, "one source: partitions, commits, quarantine", sources::source),
+        page(POST, "/sources/{name}/replay", Write, "put a quarantine through again", sources::replay),
         page(GET, "/tables", Read, "the tables", tables::list),
         page(GET, "/tables/{*name}", Read, "one table: columns, rows, versions", tables::table),
         page(GET, "/runs", Read, "training runs", runs::list),

@@ -304,6 +304,13 @@ pub enum DataCommand {
         /// The checks, such as checks/sections
         asset: String,
     },
+    /// List the sources: lag, rows a minute, quarantine, the last error
+    Sources,
+    /// Show one source: partitions, columns, newest commits
+    Source {
+        /// The source, such as sources/orders
+        source: String,
+    },
     /// Show the columns of a source's table and where their types come from
     Schema {
         /// The source, such as sources/orders

@@ -154,6 +154,8 @@ fn of_tables(command: DataCommand) -> Op {
         DataCommand::Untag { name } => Op::DataUntag { name },
         DataCommand::Gc { dry_run, older_than } => Op::DataGc { dry_run, older_than_s: older_than },
         DataCommand::Failures { asset } => Op::CheckFailures { asset },
+        DataCommand::Sources => Op::DataSources {},
+        DataCommand::Source { source } => Op::DataSource { source },
         DataCommand::Schema { source } => Op::DataSchema { source },
         DataCommand::Quarantine { source, limit, skip } => {
             Op::DataQuarantine { source, limit, skip }

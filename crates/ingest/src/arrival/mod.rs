@@ -14,6 +14,7 @@
 
 mod balance;
 mod commit;
+mod commits;
 mod contract;
 mod history;
 mod land;
@@ -35,6 +36,7 @@ use sextant_project::AssetId;
 
 pub use self::{
     balance::Balance,
+    commits::{ArrivalCommit, OffsetRange},
     contract::ColumnContract,
     quarantine::{QuarantinePage, Quarantined},
     replay::Replayed,
@@ -48,7 +50,8 @@ pub(crate) use self::{
     quarantine::rows as quarantine_rows,
     record::{build, record_quarantine},
     rules::{Filled, Places, Rules, instant},
-    shape::{Fault, Fields, Sorted, sort},
+    shape::{Fault, Fields, Parsed, Sorted, sort},
+    values::widened,
 };
 use crate::error::{DataError, Result};
 use sextant_data::TableMeta;
@@ -80,7 +83,16 @@ pub(crate) struct Plan {
     /// What a record must be.
     pub(crate) rules: Arc<Rules>,
     /// Turns what arrived into fields.
-    pub(crate) decode: fn(Format, &str) -> Result<Fields, Fault>,
+    pub(crate) decode: Decode,
+}
+
+/// The fields of a record, or why it is none. An error of the second kind is not the record's: it
+/// stops the landing.
+pub(crate) type Decode = Arc<dyn Fn(Format, &str) -> Result<Result<Parsed, Fault>> + Send + Sync>;
+
+/// A way to fields that needs nothing but the text.
+pub(crate) fn plain(decode: fn(Format, &str) -> Result<Fields, Fault>) -> Decode {
+    Arc::new(move |format, text| Ok(decode(format, text).map(Parsed::from)))
 }
 
 impl Plan {

@@ -5,11 +5,13 @@
 //! in the quarantine. A crash in between is seen by the two counts, which differ, and the marking
 //! is done first at the next run.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use sextant_core::Cancel;
 
 use super::{
-    ArrivalState, Plan,
+    ArrivalState, Decode, Fault, Plan,
     commit::{Change, txn_app},
     land::Pair,
     shape,
@@ -34,6 +36,16 @@ pub struct Replayed {
     pub finished: u64,
 }
 
+/// The same plan, under which a row that cannot be judged now stays where it is.
+fn patient(plan: &Plan) -> Plan {
+    let decode = Arc::clone(&plan.decode);
+    let patient: Decode = Arc::new(move |format, text| {
+        let judged = decode(format, text);
+        Ok(judged.unwrap_or_else(|error| Err(Fault::new("later", error.to_string()))))
+    });
+    Plan { decode: patient, ..plan.clone() }
+}
+
 impl Ingest {
     /// Puts up to `limit` rows of a quarantine through again.
     pub(crate) fn replay(&self, plan: &Plan, limit: usize, cancel: &Cancel) -> Result<Replayed> {
@@ -43,6 +55,7 @@ impl Ingest {
         let mut done =
             Replayed { finished: self.finish(plan, &mut pair, cancel)?, ..Replayed::default() };
         self.reshape(plan, &mut pair, &mut 0, cancel)?;
+        let plan = &patient(plan);
         let mut skip = 0;
         while (done.tried as usize) < limit {
             let most = RELEASE_MAX.min(limit - done.tried as usize);

@@ -46,6 +46,18 @@ impl Fault {
     }
 }
 
+/// What a record holds, and the types that its writer gave the fields.
+pub(crate) struct Parsed {
+    pub(crate) fields: Fields,
+    pub(crate) types: Option<Arc<BTreeMap<String, DataType>>>,
+}
+
+impl From<Fields> for Parsed {
+    fn from(fields: Fields) -> Self {
+        Self { fields, types: None }
+    }
+}
+
 /// A batch, sorted.
 pub(crate) struct Sorted {
     /// The rows that fit, with their places.
@@ -62,9 +74,9 @@ pub(crate) fn sort(plan: &Plan, table: Option<&Schema>, records: Vec<Record>) ->
     let mut bad = Vec::new();
     let mut parsed = Vec::with_capacity(records.len());
     for record in records {
-        let fields = (plan.decode)(record.format, &record.text);
-        match fields.and_then(|fields| check_names(rules, &fields).map(|()| fields)) {
-            Ok(fields) => parsed.push((record, fields)),
+        let found = (plan.decode)(record.format, &record.text)?;
+        match found.and_then(|found| check_names(rules, &found.fields).map(|()| found)) {
+            Ok(found) => parsed.push((record, found)),
             Err(fault) => bad.push((record, fault)),
         }
     }
@@ -72,8 +84,8 @@ pub(crate) fn sort(plan: &Plan, table: Option<&Schema>, records: Vec<Record>) ->
     let sheet = Sheet::new(rules, &columns);
     let mut cells: Vec<Vec<Cell>> = columns.fields().iter().map(|_| Vec::new()).collect();
     let mut kept = Vec::with_capacity(parsed.len());
-    for (record, fields) in parsed {
-        match sheet.row(&fields) {
+    for (record, found) in parsed {
+        match sheet.row(&found.fields) {
             Ok(row) => {
                 for (column, cell) in cells.iter_mut().zip(row) {
                     column.push(cell);
@@ -112,7 +124,7 @@ fn check_names(rules: &Rules, fields: &Fields) -> Result<(), Fault> {
 }
 
 /// The columns after this batch. Without any column to begin with, the batch decides them.
-fn columns(rules: &Rules, table: Option<&Schema>, parsed: &[(Record, Fields)]) -> SchemaRef {
+fn columns(rules: &Rules, table: Option<&Schema>, parsed: &[(Record, Parsed)]) -> SchemaRef {
     let known = rules.columns(table);
     let first = known.fields().iter().all(|field| rules.places.fills(field.name()));
     if !first && rules.on_new_column != NewColumn::Add {
@@ -122,10 +134,14 @@ fn columns(rules: &Rules, table: Option<&Schema>, parsed: &[(Record, Fields)]) -
         known.fields().iter().map(|field| (field.name().to_lowercase(), ())).collect();
     let mut found: BTreeMap<usize, (String, DataType)> = BTreeMap::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for (name, value) in parsed.iter().flat_map(|(_, fields)| fields) {
+    let fields = parsed
+        .iter()
+        .flat_map(|(_, found)| found.fields.iter().map(move |field| (field, found.types.as_ref())));
+    for ((name, value), types) in fields {
         let folded = name.to_lowercase();
         let Some(mut suggested) = values::suggests(value, rules.loose) else { continue };
-        if let Some(hint) = rules.hints.get(name) {
+        let given = || types.and_then(|types| types.get(name));
+        if let Some(hint) = rules.hints.get(name).or_else(given) {
             suggested = hint.clone();
         }
         if taken.contains_key(&folded) {

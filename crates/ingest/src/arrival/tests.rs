@@ -10,7 +10,7 @@ use sextant_core::Cancel;
 
 use super::{
     ColumnContract, Contract, Fault, Feed, Format, Marks, NewColumn, Places, Plan, Record, Rules,
-    TypeName,
+    TypeName, plain,
     shape::{Sorted, sort},
 };
 use crate::{
@@ -37,10 +37,10 @@ fn plan(schema: &[(&str, TypeName)], on_new_column: NewColumn) -> Plan {
             places,
             loose: false,
         }),
-        decode: |_, text| match serde_json::from_str(text) {
+        decode: plain(|_, text| match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => Ok(fields),
             _ => Err(Fault::new("json", "no")),
-        },
+        }),
     }
 }
 

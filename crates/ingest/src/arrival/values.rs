@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use datafusion::arrow::{
     array::{
-        ArrayRef, BinaryArray, BooleanArray, Date32Array, Float64Array, Int64Array, StringArray,
-        TimestampMicrosecondArray,
+        ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
+        Int64Array, StringArray, TimestampMicrosecondArray,
     },
     compute::{
         cast,
@@ -28,6 +28,8 @@ pub(crate) enum Cell {
     Float(f64),
     Bool(bool),
     Bytes(Vec<u8>),
+    /// In units of the column's last digit.
+    Decimal(i128),
 }
 
 /// The value as the column's type; `None` when it does not fit. `loose` reads text as the type.
@@ -51,6 +53,12 @@ pub(crate) fn fit(value: &Value, wanted: &DataType, loose: bool) -> Option<Cell>
         (DataType::Date32 | DataType::Timestamp(_, Some(_)), Value::String(text)) => {
             fit_text(text, wanted)
         }
+        (DataType::Decimal128(precision, scale), Value::String(text)) => {
+            decimal(text, *precision, *scale).map(Cell::Decimal)
+        }
+        (DataType::Decimal128(precision, scale), Value::Number(number)) if number.is_i64() => {
+            decimal(&number.to_string(), *precision, *scale).map(Cell::Decimal)
+        }
         (whole, Value::Number(number)) if whole.is_signed_integer() => {
             let exact = |value: f64| {
                 #[expect(clippy::cast_possible_truncation, reason = "checked to be whole")]
@@ -71,6 +79,24 @@ fn in_range(value: i64, wanted: &DataType) -> bool {
         DataType::Int32 => i32::try_from(value).is_ok(),
         _ => true,
     }
+}
+
+/// The digits of a text such as `-12.30` in units of the last one that the column has. A digit that
+/// the column has no room for is not cut off: then it does not fit.
+fn decimal(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    let scale = usize::try_from(scale).ok()?;
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let part = part.trim_end_matches('0');
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !plain(whole) || !plain(part) || part.len() > scale {
+        return None;
+    }
+    let unit: i128 = format!("{whole}{part:0<scale$}").parse().ok()?;
+    (unit < 10_i128.checked_pow(precision.into())?).then_some(sign * unit)
 }
 
 fn fit_text(text: &str, wanted: &DataType) -> Option<Cell> {
@@ -168,6 +194,13 @@ pub(crate) fn array(cells: Vec<Cell>, wanted: &DataType) -> Result<ArrayRef, Arr
                 _ => None,
             }));
             cast(&floats, wanted)?
+        }
+        DataType::Decimal128(precision, scale) => {
+            let units = Decimal128Array::from_iter(cells.into_iter().map(|cell| match cell {
+                Cell::Decimal(value) => Some(value),
+                _ => None,
+            }));
+            Arc::new(units.with_precision_and_scale(*precision, *scale)?)
         }
         DataType::Date32 => Arc::new(Date32Array::from_iter(
             ints(cells).map(|value| value.and_then(|day| i32::try_from(day).ok())),

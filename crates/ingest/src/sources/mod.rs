@@ -15,6 +15,7 @@ mod conformance;
 mod kafka;
 mod push;
 mod records;
+mod standing;
 mod way;
 
 use std::sync::Arc;
@@ -28,9 +29,10 @@ use sextant_project::{Asset, AssetFile, AssetId, AssetKind, parse_asset_toml};
 pub(crate) use self::kafka::{CODES as KAFKA_CODES, bytes_of};
 use self::way::{Way as _, WayIn};
 pub use self::{
-    kafka::{KafkaConfig, KafkaFault, KafkaSecurity},
+    kafka::{Follower, KafkaConfig, KafkaFault, KafkaSecurity, RegistryAuth},
     push::{Accepted, PushBody, PushConfig, PushLog, PushReply, Waiting},
     records::{RecordsConfig, RecordsFormat, S3Config},
+    standing::{Partition, Standing},
 };
 use crate::{
     Ingest,

@@ -34,6 +34,7 @@ const OPS: &[(&str, Role)] = &[
     ("replay", Role::Read), ("doctor", Role::Read), ("holes", Role::Read),
     ("explain", Role::Read), ("config_check", Role::Read), ("config_schema", Role::Read),
     ("data_schema", Role::Read), ("data_quarantine", Role::Read), ("data_replay", Role::Write),
+    ("data_sources", Role::Read), ("data_source", Role::Read),
     ("config_show", Role::Write), ("build", Role::Write), ("rollback", Role::Write),
     ("release_create", Role::Write), ("release_gate", Role::Write),
     ("release_promote", Role::Write),
@@ -50,6 +51,22 @@ pub(crate) fn role_of(op: &str) -> Role {
     OPS.iter().find(|(name, _)| *name == op).map_or(Role::Admin, |(_, role)| *role)
 }
 
+/// The role that this operation takes, when the caller has it.
+pub(crate) fn admit(caller: &Caller, op: &Value) -> Result<Role, ServerError> {
+    let Some(name) = op.get("op").and_then(Value::as_str) else {
+        return Err(ServerError::field("op", "the body must name an operation: {\"op\": …}"));
+    };
+    let needs = role_of(name);
+    // To promote past a gate is a decision of an admin.
+    let forced = name == "release_promote" && op.get("force").is_some_and(|force| !force.is_null());
+    let needs = if forced { Role::Admin } else { needs };
+    if caller.role < needs {
+        let (needs, has) = (needs.as_str(), caller.role.as_str());
+        return Err(ServerError::Forbidden { needs, has });
+    }
+    Ok(needs)
+}
+
 /// `POST /api/v1/ops`: JSON lines, events first, then `{"result": …}` or `{"error": …}`.
 ///
 /// When the client disconnects, an operation that only reads is cancelled. One that changes
@@ -60,17 +77,7 @@ pub(crate) async fn run(
     Extension(slot): Extension<Arc<Slot>>,
     JsonBody(op): JsonBody<Value>,
 ) -> Result<Response, Refusal> {
-    let Some(name) = op.get("op").and_then(Value::as_str) else {
-        return Err(ServerError::field("op", "the body must name an operation: {\"op\": …}").into());
-    };
-    let needs = role_of(name);
-    // To promote past a gate is a decision of an admin.
-    let forced = name == "release_promote" && op.get("force").is_some_and(|force| !force.is_null());
-    let needs = if forced { Role::Admin } else { needs };
-    if caller.role < needs {
-        let (needs, has) = (needs.as_str(), caller.role.as_str());
-        return Err(ServerError::Forbidden { needs, has }.into());
-    }
+    let needs = admit(&caller, &op)?;
     let stops_with_reader = needs == Role::Read;
     let body = stream_op(&shared, op, stops_with_reader, slot);
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{icons, statics};
 use crate::{
+    api::ops::admit,
     error::ServerError,
     guard::Caller,
     jobs::run_op,
@@ -27,6 +28,7 @@ use crate::{
 pub(crate) enum Nav {
     Home,
     Assets,
+    Sources,
     Tables,
     Runs,
     Releases,
@@ -39,6 +41,7 @@ pub(crate) enum Nav {
 const NAV: &[(Nav, &str, &str, &str)] = &[
     (Nav::Home, "/", "Home", "h"),
     (Nav::Assets, "/assets", "Assets", "a"),
+    (Nav::Sources, "/sources", "Sources", "s"),
     (Nav::Tables, "/tables", "Tables", "t"),
     (Nav::Runs, "/runs", "Runs", "r"),
     (Nav::Releases, "/releases", "Releases", "l"),
@@ -121,8 +124,11 @@ impl Frame {
         self.caller.as_ref().is_some_and(|caller| caller.role >= role)
     }
 
-    /// Runs an operation and reads its result into a view.
+    /// Runs an operation and reads its result into a view. A page is one more door to the
+    /// operations: the caller needs the same role as at the others.
     pub async fn op<T: DeserializeOwned>(&self, op: Value) -> Result<T, Refusal> {
+        let nobody = ServerError::Unauthenticated { reason: "this needs a key and none was sent" };
+        admit(self.caller.as_ref().ok_or(nobody)?, &op)?;
         let name = op.get("op").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut result = run_op(&self.shared, op).await?;
         drop_nulls(&mut result);
@@ -283,6 +289,106 @@ fn shortcuts() -> Markup {
                 div { dt { kbd { "?" } } dd { "This list" } }
                 div { dt { kbd { "Esc" } } dd { "Close a panel" } }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Instant;
+
+    use serde_json::json;
+    use sextant_core::{Cancel, Events, Failure, Timestamp};
+
+    use super::*;
+    use crate::{
+        AuthMode,
+        keys::KeyRing,
+        port::{Backend, ChatRequest, IngestReply, IngestRequest, PinnedRelease},
+        sessions::Sessions,
+        state::{Counters, Phase, Slots},
+    };
+
+    /// Does whatever it is asked.
+    struct Obedient;
+
+    impl Backend for Obedient {
+        fn run(&self, op: Value, _: &dyn Events, _: &Cancel) -> Result<Value, Failure> {
+            Ok(json!({ "ran": op["op"] }))
+        }
+        fn pin(&self, _: &str) -> Result<PinnedRelease, Failure> {
+            Ok(PinnedRelease { name: String::new(), digest: String::new() })
+        }
+        fn chat(
+            &self,
+            _: ChatRequest,
+            _: &mut dyn FnMut(&str),
+            _: &Cancel,
+        ) -> Result<Value, Failure> {
+            Ok(Value::Null)
+        }
+        fn ingest(&self, _: &IngestRequest) -> Result<IngestReply, Failure> {
+            Ok(IngestReply::Accepted { records: 0, offset: None })
+        }
+        fn releases(&self) -> Vec<String> {
+            Vec::new()
+        }
+        fn ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+        fn metrics(&self) -> Vec<(String, String, f64)> {
+            Vec::new()
+        }
+        fn manual(&self) -> Vec<(String, String)> {
+            Vec::new()
+        }
+        fn op_schema(&self) -> Value {
+            Value::Null
+        }
+    }
+
+    /// The status with which a page may run this operation for such a caller.
+    async fn status(role: Option<Role>, op: Value) -> u16 {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = Shared {
+            backend: Arc::new(Obedient),
+            auth: AuthMode::Required,
+            hosts: Vec::new(),
+            keys: KeyRing::open(folder.path(), Timestamp::from_micros(1)).unwrap(),
+            sessions: Sessions::default(),
+            slots: Slots::default(),
+            counters: Counters::default(),
+            phase: tokio::sync::watch::channel(Phase::Serving).1,
+            started: Instant::now(),
+        };
+        let caller = role.map(|role| Caller { name: "a".to_owned(), role, by_cookie: true });
+        let frame =
+            Frame { shared: Arc::new(shared), caller, theme: Theme::System, query: Vec::new() };
+        match frame.op::<Value>(op.clone()).await {
+            Ok(result) => {
+                assert_eq!(result["ran"], op["op"]);
+                200
+            }
+            Err(refusal) => refusal.status.as_u16(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_runs_no_operation_that_its_caller_may_not() {
+        let (read, write, admin) = (Some(Role::Read), Some(Role::Write), Some(Role::Admin));
+        for (role, op, expected) in [
+            (None, json!({ "op": "status" }), 401),
+            (read, json!({ "op": "status" }), 200),
+            (read, json!({ "op": "data_replay" }), 403),
+            (read, json!({ "op": "data_gc", "dry_run": true }), 403),
+            (write, json!({ "op": "data_gc", "dry_run": true }), 403),
+            (write, json!({ "op": "data_replay" }), 200),
+            (write, json!({ "op": "release_promote", "force": "because" }), 403),
+            (write, json!({ "op": "nobody thought of it" }), 403),
+            (admin, json!({ "op": "data_gc", "dry_run": true }), 200),
+        ] {
+            assert_eq!(status(role, op.clone()).await, expected, "{role:?} {op}");
         }
     }
 }

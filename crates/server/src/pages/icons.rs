@@ -46,6 +46,7 @@ pub(crate) fn nav(word: &str) -> Markup {
             "<circle cx='3.5' cy='8' r='1.7'/><circle cx='12.5' cy='3.7' r='1.7'/>\
              <circle cx='12.5' cy='12.3' r='1.7'/><path d='m5 7.2 6-2.8M5 8.8l6 2.8'/>"
         }
+        "Sources" => "<path d='M8 2v7.5M4.8 6.5 8 9.7l3.2-3.2M2.5 10v3.5h11V10'/>",
         "Tables" => "<path d='M2.5 3.5h11v9h-11Z M2.5 6.5h11 M6.5 6.5v6'/>",
         "Runs" => "<path d='M2.5 2.5v11h11'/><path d='M5 5c1 4.5 3 5.5 8 5.8'/>",
         "Releases" => {

@@ -272,3 +272,100 @@ pub(crate) struct Held {
     pub delta_version: u64,
     pub by: Vec<String>,
 }
+
+/// `data_sources`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sources {
+    pub sources: Vec<Source>,
+}
+
+/// One row of `data_sources`, and `data_source`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Source {
+    pub source: String,
+    pub name: String,
+    pub kind: String,
+    pub table: String,
+    pub uri: String,
+    pub file: String,
+    pub lands: String,
+    pub description: String,
+    pub rows: Option<u64>,
+    pub arrived: Option<u64>,
+    pub landed: Option<u64>,
+    pub waiting: Option<u64>,
+    pub replayed: u64,
+    pub per_minute: Option<f64>,
+    pub landed_at: When,
+    pub lag: Option<u64>,
+    pub lag_unknown: String,
+    pub error: Option<SourceError>,
+    pub partitions: Vec<Partition>,
+    pub columns: Vec<Value>,
+    pub commits: Vec<Commit>,
+}
+
+/// The last time that a source could not be landed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SourceError {
+    pub code: String,
+    pub message: String,
+    pub at: When,
+    pub over: bool,
+}
+
+/// One partition of a source.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Partition {
+    pub partition: String,
+    pub landed: Option<i64>,
+    pub end: Option<i64>,
+    pub lag: Option<u64>,
+}
+
+/// One commit of a source's table.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Commit {
+    pub delta_version: u64,
+    pub at: When,
+    pub landed: u64,
+    pub quarantined: u64,
+    pub replayed: u64,
+    pub offsets: Vec<Offsets>,
+}
+
+/// What a commit took from a partition.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Offsets {
+    pub partition: String,
+    pub from: i64,
+    pub to: i64,
+}
+
+/// `data_quarantine`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Quarantine {
+    pub rows: Vec<HeldRow>,
+    pub waiting: u64,
+    pub replayed: u64,
+    pub more: bool,
+}
+
+/// One row that waits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HeldRow {
+    pub partition: String,
+    pub offset: i64,
+    pub rule: String,
+    pub reason: String,
+    pub payload: String,
+    pub arrived_at: When,
+}

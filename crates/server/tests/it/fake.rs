@@ -162,6 +162,19 @@ impl Fake {
             "checkpoints": [ { "step": 150, "digest": digest("c1") }, { "step": 299, "digest": digest(id) } ] })
     }
 
+    fn source_json(&self) -> Value {
+        let words = |plain: &'static str| if self.hostile { NASTY } else { plain };
+        json!({ "source": "sources/orders", "name": "orders", "kind": "kafka", "table": "orders", "uri": "kafka:orders",
+            "file": "sources/orders.toml", "lands": "server", "description": words("what customers buy"),
+            "rows": 90, "arrived": 120, "landed": 90, "waiting": 30, "replayed": 2, "per_minute": 412.4,
+            "landed_at": "2026-11-23T11:40:00Z", "lag": 17,
+            "error": { "code": "SXT-3040", "message": words("no broker of Kafka answers"), "at": "2026-11-23T11:30:00Z", "over": true },
+            "partitions": [ { "partition": "orders-0", "landed": 811, "end": 829, "lag": 17 } ],
+            "columns": [ { "name": "total", "type": "bigint", "origin": "file" } ],
+            "commits": [ { "delta_version": 3, "at": "2026-11-23T11:40:00Z", "landed": 40, "quarantined": 2, "replayed": 0,
+                "offsets": [ { "partition": "orders-0", "from": 770, "to": 811 } ] } ] })
+    }
+
     fn why(&self) -> Value {
         let leaf = |kind: &str, label: &str| json!({ "id": digest(label), "kind": kind, "label": label, "detail": { "bytes": 4096 }, "holes": 0, "inputs": [] });
         let node = |kind: &str, label: &str, inputs: Vec<Value>| {
@@ -306,6 +319,18 @@ impl Backend for Fake {
             "data_gc" => {
                 json!({ "dry_run": true, "held": [ { "asset": "models/sections", "delta_version": 1, "version": digest("v2"), "by": ["newest", "release assistant"] } ] })
             }
+            "data_sources" if self.empty => json!({ "sources": [] }),
+            "data_sources" => {
+                json!({ "sources": [self.source_json(), { "source": "sources/manual", "name": "manual", "kind": "files", "table": "documents", "rows": 12, "lands": "build", "landed_at": "2026-11-23T11:40:00Z" }] })
+            }
+            "data_source" if text("source") != "sources/orders" => return missing(),
+            "data_source" => self.source_json(),
+            "data_quarantine" => {
+                json!({ "source": text("source"), "waiting": 30, "replayed": 2, "more": true, "rows": [
+                { "partition": "orders-0", "offset": 812, "rule": "type", "reason": "`total` must be bigint, not \"x\"", "format": "kafka",
+                  "payload": if self.hostile { NASTY.to_owned() } else { "{\"value\":\"a\u{202e}b\"}".to_owned() }, "arrived_at": "2026-11-23T11:40:00Z" } ] })
+            }
+            "data_replay" => json!({ "tried": 3, "passed": 2, "failed": 1, "finished": 0 }),
             "build" => self.build(events),
             "rollback" => json!({ "name": "assistant", "from": digest("r2"), "to": digest("r1") }),
             "release_promote" if text("digest") == digest("r3") => {

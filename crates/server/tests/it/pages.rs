@@ -34,6 +34,12 @@ async fn a_full_project() {
         ("/assets/models/none", 404, "SXT-7020"),
         ("/v/last", 200, "weights copied by hand"),
         ("/v/missing", 404, "SXT-9404"),
+        ("/sources", 200, "/sources/orders"),
+        ("/sources/orders", 200, "770–811"),
+        ("/sources/orders?skip=25", 200, "26–26 of 30"),
+        ("/sources/orders?skip=x", 400, "must be a number"),
+        ("/sources/orders?passed=2&failed=1", 200, "2 went into the table, 1 still"),
+        ("/sources/none", 404, "SXT-9404"),
         ("/tables", 200, "models/sections"),
         ("/tables/sections", 200, "release assistant"),
         ("/tables/models/sections?at=1", 200, "at version 1"),
@@ -65,6 +71,7 @@ async fn an_empty_project() {
     let pages = [
         ("/", 200, "No assets yet"),
         ("/assets", 200, "No assets yet"),
+        ("/sources", 200, "No sources yet"),
         ("/tables", 200, "No tables yet"),
         ("/runs", 200, "No runs yet"),
         ("/releases", 200, "No releases yet"),
@@ -85,6 +92,8 @@ async fn hostile_words_are_only_words() {
         "/assets/models/sections",
         "/v/last",
         "/releases",
+        "/sources",
+        "/sources/orders",
         "/tables/sections",
         &release,
         "/fragments/why/last",
@@ -107,6 +116,9 @@ async fn forms_change_things_and_say_why_not() {
     assert!(reply.body.contains("the gate refused it"));
     let reply = Ask::form("/releases/promote", "digest=x").send(world.addr).await;
     assert_eq!((reply.status, reply.header("location")), (303, Some("/releases")));
+    let reply = Ask::form("/sources/orders/replay", "").send(world.addr).await;
+    let to = "/sources/orders?passed=2&failed=1#quarantine";
+    assert_eq!((reply.status, reply.header("location")), (303, Some(to)));
     assert_eq!(
         Ask::get("/releases/promote").send(world.addr).await.status,
         405,

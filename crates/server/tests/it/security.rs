@@ -326,3 +326,15 @@ async fn only_admins_see_who_keeps_a_version() {
         assert_eq!((reply.status, reply.body.contains("release assistant")), (200, sees));
     }
 }
+
+#[tokio::test]
+async fn only_writers_put_a_quarantine_through_again() {
+    let world = World::new(AuthMode::Required, Fake::default()).await;
+    let with = credentials(&world).await;
+    for (who, status, sees) in [(Who::Reader, 403, false), (Who::Writer, 303, true)] {
+        let page = with(Ask::get("/sources/orders"), who).send(world.addr).await;
+        assert_eq!(page.body.contains("Put through again"), sees);
+        let reply = with(Ask::form("/sources/orders/replay", ""), who).send(world.addr).await;
+        assert_eq!(reply.status, status, "{who:?}");
+    }
+}

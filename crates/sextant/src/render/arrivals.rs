@@ -8,6 +8,81 @@ use super::text::{cut, items, plain, table};
 const PAYLOAD_WIDTH: usize = 60;
 /// Widest reason.
 const REASON_WIDTH: usize = 70;
+/// What is told of every source.
+const HEADS: [&str; 9] =
+    ["source", "type", "table", "lag", "rows/min", "rows", "quarantine", "landed", "error"];
+/// Widest list of offsets.
+const OFFSETS_WIDTH: usize = 90;
+
+pub fn sources(result: &Value) -> String {
+    let rows: Vec<Vec<String>> = items(result, "sources").iter().map(row).collect();
+    if rows.is_empty() {
+        return "no sources yet: a file in sources/ makes one\n".to_owned();
+    }
+    table(&HEADS, &rows)
+}
+
+fn row(source: &Value) -> Vec<String> {
+    let error = &source["error"];
+    let error = if error["over"] == true { String::new() } else { plain(&error["code"]) };
+    let lag = if source["lag_unknown"].is_string() {
+        "unknown".to_owned()
+    } else {
+        plain(&source["lag"])
+    };
+    let rate = source["per_minute"].as_f64().map_or_else(String::new, |rate| format!("{rate:.0}"));
+    vec![
+        plain(&source["name"]),
+        plain(&source["kind"]),
+        plain(&source["table"]),
+        lag,
+        rate,
+        plain(&source["rows"]),
+        plain(&source["waiting"]),
+        plain(&source["landed_at"]),
+        error,
+    ]
+}
+
+pub fn source(result: &Value) -> String {
+    let mut text = table(&HEADS, &[row(result)]);
+    if result["error"]["message"].is_string() {
+        let when = if result["error"]["over"] == true { "over since then" } else { "not over" };
+        let (at, message) = (plain(&result["error"]["at"]), plain(&result["error"]["message"]));
+        text.push_str(&format!("{at}: {message} ({when})\n"));
+    }
+    if result["lag_unknown"].is_string() {
+        text.push_str(&format!("lag unknown: {}\n", plain(&result["lag_unknown"])));
+    }
+    let partitions: Vec<Vec<String>> = items(result, "partitions")
+        .iter()
+        .map(|row| ["partition", "landed", "end", "lag"].map(|field| plain(&row[field])).to_vec())
+        .collect();
+    if !partitions.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["partition", "landed up to", "end", "lag"], &partitions));
+    }
+    let commits: Vec<Vec<String>> = items(result, "commits").iter().map(commit).collect();
+    if !commits.is_empty() {
+        text.push('\n');
+        let heads = ["commit", "when", "landed", "quarantined", "replayed", "offsets"];
+        text.push_str(&table(&heads, &commits));
+    }
+    text.push('\n');
+    text.push_str(&schema(result));
+    text
+}
+
+fn commit(commit: &Value) -> Vec<String> {
+    let range = |part: &Value| {
+        format!("{} {}–{}", plain(&part["partition"]), plain(&part["from"]), plain(&part["to"]))
+    };
+    let offsets: Vec<String> = items(commit, "offsets").iter().map(range).collect();
+    let fields = ["delta_version", "at", "landed", "quarantined", "replayed"];
+    let mut cells = fields.map(|field| plain(&commit[field])).to_vec();
+    cells.push(cut(&offsets.join(", "), OFFSETS_WIDTH));
+    cells
+}
 
 pub fn schema(result: &Value) -> String {
     let rows: Vec<Vec<String>> = items(result, "columns")

@@ -56,6 +56,8 @@ pub fn render(op: &Op, result: &Value) -> String {
         Op::DataTags {} => tables::tags(result),
         Op::DataUntag { .. } => tables::untagged(result),
         Op::DataGc { .. } => tables::gc(result),
+        Op::DataSources {} => arrivals::sources(result),
+        Op::DataSource { .. } => arrivals::source(result),
         Op::DataSchema { .. } => arrivals::schema(result),
         Op::DataQuarantine { .. } => arrivals::quarantine(result),
         Op::DataReplay { .. } => arrivals::replay(result),
@@ -82,6 +84,8 @@ pub fn next_steps(op: &Op, result: &Value) -> Vec<String> {
         Op::DataTables {} => &["sextant sql \"SELECT …\"", "sextant data history TABLE"],
         Op::DataHistory { .. } => &["sextant data show TABLE@VERSION"],
         Op::DataGc { dry_run: true, .. } => &["sextant data gc"],
+        Op::DataSources {} => &["sextant data source SOURCE"],
+        Op::DataSource { .. } => &["sextant data quarantine SOURCE"],
         Op::DataQuarantine { .. } => &["sextant data replay SOURCE"],
         _ => &[],
     };

@@ -6,8 +6,11 @@ use krafka::ConsumerRecord;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{HEADERS, KEY, VALUE};
-use crate::arrival::{self, Fault, Fields, Format};
+use super::{HEADERS, KEY, VALUE, avro::Schemas};
+use crate::{
+    arrival::{self, Fault, Fields, Format, Parsed},
+    error::Result as Landing,
+};
 
 /// The key under which bytes are kept that are not text.
 const HEX: &str = "hex";
@@ -42,10 +45,25 @@ impl Bytes {
     /// As a value for a column of bytes.
     fn for_bytes(self) -> Value {
         match self {
-            Self::Text(text) => json!({ HEX: hex::encode(text) }),
+            Self::Text(text) => hex_value(text.as_bytes()),
             Self::Other { hex } => json!({ HEX: hex }),
         }
     }
+
+    /// As they came.
+    fn raw(self) -> Result<Vec<u8>, Fault> {
+        match self {
+            Self::Text(text) => Ok(text.into_bytes()),
+            Self::Other { hex } => {
+                hex::decode(hex).map_err(|error| Fault::new("record", error.to_string()))
+            }
+        }
+    }
+}
+
+/// Bytes as a value for a column of bytes.
+pub(crate) fn hex_value(bytes: &[u8]) -> Value {
+    json!({ HEX: hex::encode(bytes) })
 }
 
 /// The bytes of a value that [`decode_raw`] made.
@@ -76,14 +94,9 @@ pub(crate) fn decode_json(_: Format, text: &str) -> Result<Fields, Fault> {
     let mut fields = match value {
         Some(Bytes::Text(value)) => arrival::fields(Format::Json, &value)?,
         Some(Bytes::Other { .. }) => return Err(Fault::new("utf8", "the value is not UTF-8")),
-        None => return Err(Fault::new("empty", "the record has no value (a tombstone)")),
+        None => return Err(tombstone()),
     };
-    let ours =
-        |name: &&String| name.eq_ignore_ascii_case(KEY) || name.eq_ignore_ascii_case(HEADERS);
-    if let Some(name) = fields.keys().find(ours) {
-        let reason = format!("`{name}` is a column that Sextant fills itself");
-        return Err(Fault::new("column_name", reason));
-    }
+    check_ours(&fields)?;
     match key {
         Some(Bytes::Text(key)) => drop(fields.insert(KEY.to_owned(), key.into())),
         Some(Bytes::Other { .. }) => return Err(Fault::new("utf8", "the key is not UTF-8")),
@@ -91,6 +104,41 @@ pub(crate) fn decode_json(_: Format, text: &str) -> Result<Fields, Fault> {
     }
     put_headers(&mut fields, &headers);
     Ok(fields)
+}
+
+fn tombstone() -> Fault {
+    Fault::new("empty", "the record has no value (a tombstone)")
+}
+
+/// No field of a value may have the name of a column that is filled beside them.
+fn check_ours(fields: &Fields) -> Result<(), Fault> {
+    let ours =
+        |name: &&String| name.eq_ignore_ascii_case(KEY) || name.eq_ignore_ascii_case(HEADERS);
+    let Some(name) = fields.keys().find(ours) else { return Ok(()) };
+    let reason = format!("`{name}` is a column that Sextant fills itself");
+    Err(Fault::new("column_name", reason))
+}
+
+/// The fields of a record whose value is Avro with the number of its schema; its key is kept as it
+/// is.
+pub(crate) fn decode_avro(schemas: &Schemas, text: &str) -> Landing<Result<Parsed, Fault>> {
+    let parts = open(text).and_then(|record| {
+        let value = record.value.ok_or_else(tombstone)?.raw()?;
+        Ok((value, record.key, record.headers))
+    });
+    let (value, key, headers) = match parts {
+        Ok(parts) => parts,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let parsed = schemas.decode(&value)?;
+    Ok(parsed.and_then(|mut parsed| {
+        check_ours(&parsed.fields)?;
+        if let Some(key) = key {
+            parsed.fields.insert(KEY.to_owned(), key.for_bytes());
+        }
+        put_headers(&mut parsed.fields, &headers);
+        Ok(parsed)
+    }))
 }
 
 /// The fields of a record whose value is kept as it is.

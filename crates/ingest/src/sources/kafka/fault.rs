@@ -48,6 +48,22 @@ pub enum KafkaFault {
         /// The last offset that has landed.
         landed: i64,
     },
+    /// The schema registry does not answer as one.
+    #[error("the schema registry at {url} cannot be asked: {reason}")]
+    Registry {
+        /// Its address.
+        url: String,
+        /// What was tried last.
+        reason: String,
+    },
+    /// The schema registry does not let us in.
+    #[error("the schema registry at {url} refuses us: {reason}")]
+    RegistryRefused {
+        /// Its address.
+        url: String,
+        /// In its words.
+        reason: String,
+    },
     /// Anything else that Kafka or its client says.
     #[error("Kafka failed: {reason}")]
     Failed {
@@ -97,8 +113,25 @@ static FAILED: Code = Code {
            stays, and the next build goes on behind it.",
 };
 
+static REGISTRY: Code = Code {
+    number: 3045,
+    kind: ExitKind::Unavailable,
+    title: "the schema registry cannot be reached",
+    help: "A record names a schema that is not kept here, and the registry did not give it: it is \
+           down, slow, or no schema registry. No record was set aside for this. What has landed \
+           stays, and the next build goes on behind it. Check `registry` in the source's file.",
+};
+static REGISTRY_REFUSED: Code = Code {
+    number: 3046,
+    kind: ExitKind::Auth,
+    title: "the schema registry refuses the user",
+    help: "The name, the password or the token is wrong, a variable that the file names is not set, \
+           or the user may not read the schema. Check [registry_auth] in the source's file.",
+};
+
 /// The codes of this source.
-pub(crate) const CODES: [&Code; 5] = [&UNREACHABLE, &NO_TOPIC, &REFUSED, &LOST, &FAILED];
+pub(crate) const CODES: [&Code; 7] =
+    [&UNREACHABLE, &NO_TOPIC, &REFUSED, &LOST, &FAILED, &REGISTRY, &REGISTRY_REFUSED];
 
 impl KafkaFault {
     pub(crate) fn code(&self) -> &'static Code {
@@ -107,6 +140,8 @@ impl KafkaFault {
             Self::NoTopic { .. } => &NO_TOPIC,
             Self::Refused { .. } => &REFUSED,
             Self::Lost { .. } | Self::Shorter { .. } => &LOST,
+            Self::Registry { .. } => &REGISTRY,
+            Self::RegistryRefused { .. } => &REGISTRY_REFUSED,
             Self::Failed { .. } => &FAILED,
         }
     }
@@ -119,7 +154,8 @@ impl KafkaFault {
             }
             Self::NoTopic { .. } => "make the topic, or repair `topic` in the source's file",
             Self::Refused { .. } => "check [security] and the variables that it names",
-            Self::Unreachable { .. } | Self::Failed { .. } => return None,
+            Self::RegistryRefused { .. } => "check [registry_auth] and the variables that it names",
+            Self::Unreachable { .. } | Self::Registry { .. } | Self::Failed { .. } => return None,
         };
         Some(hint.to_owned())
     }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The name of a partition, as Kafka writes it: `orders-0`.
-fn name_of(topic: &str, partition: i32) -> Arc<str> {
+pub(super) fn name_of(topic: &str, partition: i32) -> Arc<str> {
     format!("{topic}-{partition}").into()
 }
 
@@ -70,6 +70,19 @@ impl TopicFeed {
     /// The names of all partitions.
     pub(crate) fn partitions(&self) -> Vec<String> {
         self.names.values().map(ToString::to_string).collect()
+    }
+
+    /// Where the partitions ended when this was made.
+    pub(crate) fn ends(&self) -> &Offsets {
+        &self.ends
+    }
+
+    /// The same by the names of the partitions.
+    pub(crate) fn named_ends(&self) -> BTreeMap<String, i64> {
+        let named = |(partition, name): (&i32, &Arc<str>)| {
+            Some((name.to_string(), *self.ends.get(partition)?))
+        };
+        self.names.iter().filter_map(named).collect()
     }
 
     /// Per partition, the first and the last offset that were gone before they were read.

@@ -6,15 +6,17 @@
 //! that, for dashboards of lag, and never read. One process reads all partitions; no group
 //! assigns them.
 
+mod avro;
 mod client;
 mod envelope;
 mod fault;
 mod feed;
+mod follow;
 mod security;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,15 +25,20 @@ use sextant_core::{Cancel, Digest, Failure};
 use sextant_lineage::Act;
 use sextant_project::{About, AssetFile, BuildContext, Built, parse_asset_toml};
 
-use self::{client::Topic, feed::TopicFeed};
+pub use self::{avro::RegistryAuth, fault::KafkaFault, follow::Follower, security::KafkaSecurity};
+use self::{
+    avro::Schemas,
+    client::{Offsets, Topic},
+    feed::TopicFeed,
+};
 pub(crate) use self::{envelope::bytes_of, fault::CODES};
-pub use self::{fault::KafkaFault, security::KafkaSecurity};
 
 use super::way::{Common, Way, contract, refuse};
 use crate::{
     Ingest,
     arrival::{
-        self, ColumnContract, Contract, Filled, NewColumn, OFFSET, Places, Plan, Rules, TypeName,
+        self, ColumnContract, Contract, Decode, Filled, NewColumn, OFFSET, Places, Plan, Rules,
+        TypeName, plain,
     },
     error::{DataError, Result},
 };
@@ -50,6 +57,10 @@ pub(crate) const HEADERS: &str = "_headers";
 pub(crate) const VALUE: &str = "value";
 /// What is filled beside the columns of a JSON record.
 const WITH_JSON: &[(&str, Filled)] = &[(KEY, Filled::Text), (HEADERS, Filled::Text)];
+/// What is filled beside the columns of an Avro record, whose key may be anything.
+const WITH_AVRO: &[(&str, Filled)] = &[(KEY, Filled::Bytes), (HEADERS, Filled::Text)];
+/// Longest pause between two looks.
+const POLL_SECONDS_MAX: u64 = 86_400;
 /// The columns of a raw record.
 const WITH_RAW: &[(&str, Filled)] =
     &[(KEY, Filled::Bytes), (VALUE, Filled::Bytes), (HEADERS, Filled::Text)];
@@ -68,6 +79,15 @@ pub struct KafkaConfig {
     /// What the values of its records are.
     #[serde(default)]
     pub format: KafkaFormat,
+    /// The address of the schema registry, for Avro.
+    #[serde(default)]
+    pub registry: Option<String>,
+    /// How the schema registry is signed in to.
+    #[serde(default)]
+    pub registry_auth: RegistryAuth,
+    /// A running server looks for new records after this many seconds; 0 leaves it to builds.
+    #[serde(default = "poll_seconds")]
+    pub poll_seconds: u64,
     /// A consumer group whose offsets are moved along after each build, so that dashboards show
     /// the lag. Nothing is ever read from it.
     #[serde(default)]
@@ -115,6 +135,12 @@ pub enum KafkaFormat {
     Json,
     /// Any bytes, kept as they are.
     Raw,
+    /// Avro behind the number of its schema in a registry, as Confluent's serialisers write it.
+    Avro,
+}
+
+const fn poll_seconds() -> u64 {
+    5
 }
 
 /// What happens when records are gone before they were read.
@@ -134,6 +160,8 @@ pub(crate) struct KafkaAsset {
     contract: Contract,
     root: std::path::PathBuf,
     config: Arc<KafkaConfig>,
+    /// Those of its records, for Avro.
+    schemas: Option<Arc<Schemas>>,
 }
 
 impl KafkaAsset {
@@ -149,7 +177,21 @@ impl KafkaAsset {
         };
         let common = Common::of(engine, file, about)?;
         let contract = contract(file, &config.contract, &config.schema)?;
-        Ok(Self { common, contract, root: file.root.clone(), config: Arc::new(config) })
+        let registry = config.registry.as_ref();
+        let schemas =
+            registry.map(|url| Arc::new(Schemas::new(engine, url, &config.registry_auth)));
+        let (root, config) = (file.root.clone(), Arc::new(config));
+        Ok(Self { common, contract, root, config, schemas })
+    }
+
+    fn engine(&self) -> &Ingest {
+        &self.common.engine
+    }
+
+    /// How long a running server waits between two looks; nothing when only builds land it.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        let seconds = self.config.poll_seconds;
+        (seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
     /// Connects to the topic.
@@ -166,8 +208,7 @@ impl KafkaAsset {
     }
 
     /// What there is to read now, and the plan with all partitions.
-    fn feed(&self, cancel: &Cancel) -> Result<(Plan, TopicFeed)> {
-        let topic = self.topic(Some(cancel))?;
+    fn feed(&self, topic: Arc<Topic>, cancel: &Cancel) -> Result<(Plan, TopicFeed)> {
         let feed = TopicFeed::open(&self.common.engine, topic, self.config.on_lost, cancel)?;
         let plan = Plan { partitions: feed.partitions(), ..self.plan() };
         Ok((plan, feed))
@@ -175,8 +216,20 @@ impl KafkaAsset {
 
     /// Lands what is there; how many commits that were.
     pub(crate) fn land(&self, cancel: &Cancel) -> Result<u64> {
-        let (plan, mut feed) = self.feed(cancel)?;
-        Ok(self.common.engine.land(&plan, &mut feed, cancel)?.commits)
+        let topic = self.topic(Some(cancel))?;
+        Ok(self.land_from(topic, cancel)?.0)
+    }
+
+    /// The same over a connection that is there, and up to where it was read.
+    fn land_from(&self, topic: Arc<Topic>, cancel: &Cancel) -> Result<(u64, Offsets)> {
+        let (plan, mut feed) = self.feed(topic, cancel)?;
+        let landed = self.engine().land(&plan, &mut feed, cancel)?;
+        self.engine().set_read_ends(&self.common.id, feed.named_ends());
+        if let Some(group) = &self.config.group {
+            // Only a dashboard is behind when this fails; the next landing tells it again.
+            feed.report(group).ok();
+        }
+        Ok((landed.commits, feed.ends().clone()))
     }
 }
 
@@ -200,6 +253,29 @@ fn check(config: &KafkaConfig) -> Result<(), (String, String)> {
             "write the topic's name as Kafka has it",
         );
     }
+    if config.poll_seconds > POLL_SECONDS_MAX {
+        return refuse(
+            "poll_seconds is more than a day",
+            "write fewer seconds, or 0 to leave it to builds",
+        );
+    }
+    match (&config.registry, config.format == KafkaFormat::Avro) {
+        (Some(url), true) => avro::check_url(url)?,
+        (None, true) => {
+            return refuse(
+                "Avro needs the address of a schema registry",
+                "write registry = \"http://127.0.0.1:8081\"",
+            );
+        }
+        (Some(_), false) => {
+            return refuse(
+                "only Avro has a schema registry",
+                "write format = \"avro\", or take registry out",
+            );
+        }
+        (None, false) => {}
+    }
+    config.registry_auth.check()?;
     if config.format == KafkaFormat::Raw && !config.schema.is_empty() {
         return refuse(
             "a raw topic has the columns that Sextant gives it, and no schema",
@@ -219,10 +295,15 @@ impl Way for KafkaAsset {
         let filled = match self.config.format {
             KafkaFormat::Json => WITH_JSON,
             KafkaFormat::Raw => WITH_RAW,
+            KafkaFormat::Avro => WITH_AVRO,
         };
-        let decode = match self.config.format {
-            KafkaFormat::Json => envelope::decode_json,
-            KafkaFormat::Raw => envelope::decode_raw,
+        let decode = match &self.schemas {
+            Some(schemas) => {
+                let schemas = Arc::clone(schemas);
+                Arc::new(move |_, text: &str| envelope::decode_avro(&schemas, text)) as Decode
+            }
+            None if self.config.format == KafkaFormat::Raw => plain(envelope::decode_raw),
+            None => plain(envelope::decode_json),
         };
         Plan {
             asset: self.common.id.clone(),
@@ -266,8 +347,10 @@ impl Way for KafkaAsset {
     }
 
     fn build(&self, _: Digest, context: &BuildContext<'_>, act: &mut Act) -> Result<Built> {
-        let (plan, mut feed) = self.feed(context.cancel)?;
-        let built = arrival::build(&self.common.engine, &plan, &mut feed, context, act)?;
+        let topic = self.topic(Some(context.cancel))?;
+        let (plan, mut feed) = self.feed(topic, context.cancel)?;
+        let built = arrival::build(self.engine(), &plan, &mut feed, context, act)?;
+        self.engine().set_read_ends(&self.common.id, feed.named_ends());
         for (partition, (from, to)) in feed.lost() {
             act.note(&format!("lost {partition}"), json!({ "from": from, "to": to }));
         }

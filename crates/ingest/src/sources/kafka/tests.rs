@@ -46,6 +46,12 @@ pub(crate) fn send(topic: &str, values: &[&str]) {
     send_records(records.collect());
 }
 
+/// Sends values of any bytes to the first partition.
+pub(crate) fn send_bytes(topic: &str, values: Vec<Vec<u8>>) {
+    let records = values.into_iter().map(|value| Record::new(topic, value).partition(0));
+    send_records(records.collect());
+}
+
 fn send_records(records: Vec<Record>) {
     wait(async {
         let producer = client().await.producer().build().await.unwrap();
@@ -194,6 +200,36 @@ fn a_group_shows_how_far_the_table_is() {
 }
 
 #[test]
+fn a_follower_lands_what_is_new_and_the_partitions_tell_how_far() {
+    let (topic, toml) = source(2);
+    let bench = bench(&toml);
+    let cancel = Cancel::new();
+    let source = bench.source("orders");
+    let mut follower = source.follower().unwrap();
+    send(&topic, &[r#"{"n":1}"#]);
+    assert_eq!(follower.land(&cancel).unwrap(), 1);
+    assert_eq!(follower.land(&cancel).unwrap(), 0, "nothing is new");
+    bench.good();
+    send_in_transaction(&topic, &[r#"{"n":2}"#], true);
+    let lags = || -> Vec<u64> {
+        source.partitions(&cancel).unwrap().iter().map(|partition| partition.lag).collect()
+    };
+    assert_eq!(lags(), [2, 0], "a record, and the mark behind it");
+    assert_eq!(follower.land(&cancel).unwrap(), 1);
+    bench.good();
+    assert_eq!((numbers(&bench), lags()), (vec![1, 2], vec![0, 0]));
+    let standing = source.standing().unwrap();
+    assert_eq!((standing.rows, standing.arrived, standing.waiting), (2, 2, 0));
+    assert!(standing.per_minute > 0.0);
+    let commits = source.commits(9, &cancel).unwrap();
+    let offsets: Vec<_> =
+        commits.iter().map(|commit| (commit.offsets[0].from, commit.offsets[0].to)).collect();
+    assert_eq!(offsets, [(1, 1), (0, 0)]);
+    bench.write("sources/orders.toml", format!("{toml}poll_seconds = 0\n"));
+    assert!(bench.source("orders").follower().is_none(), "it is left to builds");
+}
+
+#[test]
 fn signing_in_uses_the_variables_that_the_file_names() {
     let (runtime, broker) = (Runtime::new().unwrap(), FakeBroker::start());
     let broker = runtime.block_on(broker).unwrap();
@@ -226,6 +262,14 @@ fn a_file_that_cannot_work_is_refused_with_its_place() {
         format!("{good}[security]\nsasl = \"plain\"\nusername_env = \"U\"\n"),
         format!("{good}[security]\nca_file = \"ca.pem\"\n"),
         format!("{good}key = [\"n\"]\n"),
+        format!("{good}format = \"avro\"\n"),
+        format!("{good}registry = \"http://h:1\"\n"),
+        format!("{good}format = \"avro\"\nregistry = \"http://u:p@h:1\"\n"),
+        format!("{good}format = \"avro\"\nregistry = \"file:///etc\"\n"),
+        format!(
+            "{good}format = \"avro\"\nregistry = \"http://h:1\"\n[registry_auth]\nusername_env = \"U\"\n"
+        ),
+        format!("{good}poll_seconds = 100000\n"),
     ];
     for file in files {
         let failure = bench(&file).load().map(drop).unwrap_err();

@@ -172,7 +172,7 @@ impl Way for PushAsset {
                 places,
                 loose: false,
             }),
-            decode,
+            decode: arrival::plain(decode),
         }
     }
 

@@ -214,7 +214,7 @@ impl Way for RecordsAsset {
                 places,
                 loose: true,
             }),
-            decode: arrival::fields,
+            decode: arrival::plain(arrival::fields),
         }
     }
 

@@ -1,0 +1,212 @@
+"""Prints rows a second, the time between commits and the memory of each way in. It asserts nothing but
+that every record is there."""
+
+import http.client
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import confluent_kafka
+import deltalake
+import pyarrow
+from broker import Broker
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from deltalake import DeltaTable
+
+BINARY = os.environ["SEXTANT_BIN"]
+HERE = pathlib.Path(__file__).parent
+TOPIC = "orders"
+PARTITIONS = 4
+BATCH = 50_000
+PUSH_BATCH = 1_000
+SCHEMA = '[schema]\nid = "bigint"\ncustomer = "text"\ntotal = "double"\nstate = "text"\nnote = "text"\n'
+
+
+def record(number):
+    return json.dumps({
+        "id": number, "customer": f"customer {number % 5000}", "total": number / 8,
+        "state": ("new", "paid", "sent")[number % 3],
+        "note": f"left at the door of house {number % 977}, with a card that says thank you",
+    })  # fmt: skip
+
+
+def fill(brokers, count):
+    sender = Producer({
+        "bootstrap.servers": brokers, "linger.ms": 20, "compression.type": "lz4",
+        "queue.buffering.max.messages": 200_000,
+    })  # fmt: skip
+    for number in range(count):
+        while True:
+            try:
+                sender.produce(TOPIC, record(number), key=str(number), partition=number % PARTITIONS)
+                break
+            except BufferError:
+                sender.poll(0.1)
+    sender.flush()
+
+
+def measured(command, cwd):
+    """Seconds, and the most megabytes that the process had in memory."""
+    started = time.time()
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        sys.exit(f"{command[0]} ended with {status}")
+    return started, time.time() - started, usage.ru_maxrss / 1024
+
+
+def pauses(folder, started):
+    """Seconds from the beginning to the first commit, and between each two after it."""
+    times = sorted(file.stat().st_mtime for file in (folder / "_delta_log").glob("*.json"))
+    return sorted(b - a for a, b in zip([started, *times], times))
+
+
+def at(values, share):
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def tell(name, count, seconds, megabytes, between):
+    print(
+        f"{name:34} {count / seconds:9,.0f} rows/s  {seconds:6.1f} s  {megabytes:6.0f} MB  "
+        f"{len(between):3} commits, {at(between, 0.5):.2f} s p50, {at(between, 0.99):.2f} s p99"
+    )
+
+
+def whole(folder, count):
+    """The offsets of all records, each once."""
+    found = DeltaTable(str(folder)).to_pyarrow_table(columns=["_partition", "_offset"]).to_pylist()
+    places = {(row["_partition"], row["_offset"]) for row in found}
+    if len(found) != count or len(places) != count:
+        sys.exit(f"{folder}: {len(found)} rows, {len(places)} places, {count} were sent")
+
+
+def project(work, name, source):
+    folder = work / name
+    (folder / "sources").mkdir(parents=True)
+    (folder / "sextant.toml").write_text(f'[project]\nname = "{name}"\n')
+    (folder / "sources" / "orders.toml").write_text(source + SCHEMA)
+    return folder
+
+
+def kafka(work, count):
+    broker = Broker(work / "broker", ("bench", "bench"))
+    try:
+        admin = AdminClient({"bootstrap.servers": broker.address})
+        admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result()
+        fill(broker.address, count)
+        print(f"Kafka to Delta: {count:,} records of {len(record(count))} bytes, {PARTITIONS} partitions")
+        ratios = []
+        for turn in range(2):
+            ours = project(
+                work, f"ours{turn}", f'type = "kafka"\nbrokers = ["{broker.address}"]\ntopic = "{TOPIC}"\n'
+            )
+            started, seconds, megabytes = measured([BINARY, "build", "--quiet", "--json"], ours)
+            folder = ours / ".sextant" / "tables" / "sources-orders"
+            whole(folder, count)
+            tell("sextant build", count, seconds, megabytes, pauses(folder, started))
+            theirs = work / f"theirs{turn}"
+            command = [sys.executable, HERE / "loop.py", broker.address, TOPIC, theirs, str(BATCH)]
+            started, their_seconds, megabytes = measured(command, work)
+            whole(theirs, count)
+            tell("confluent-kafka + deltalake", count, their_seconds, megabytes, pauses(theirs, started))
+            ratios.append(their_seconds / seconds)
+        print(f"{'ratio':34} {', '.join(f'{ratio:.1f} ×' for ratio in ratios)}")
+    finally:
+        broker.stop()
+
+
+def send(address, bodies, times):
+    host, port = address.split(":")
+    connection = http.client.HTTPConnection(host, int(port))
+    for body in bodies:
+        started = time.perf_counter()
+        connection.request("POST", "/ingest/orders", body, {"Content-Type": "application/x-ndjson"})
+        reply = connection.getresponse()
+        reply.read()
+        if reply.status != 200:
+            sys.exit(f"a push was answered with {reply.status}")
+        times.append(time.perf_counter() - started)
+    connection.close()
+
+
+def memory(process):
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def push(work, count, writers):
+    folder = project(work, f"push{writers}", 'type = "push"\n')
+    server = subprocess.Popen(
+        [BINARY, "serve", "--port", "0"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    note = folder / ".sextant" / "server.json"
+    while not note.exists():
+        time.sleep(0.05)
+    address = json.loads(note.read_text())["addr"]
+    bodies = [
+        "\n".join(record(number) for number in range(first, first + PUSH_BATCH)).encode()
+        for first in range(0, count, PUSH_BATCH)
+    ]
+    times = []
+    threads = [
+        threading.Thread(target=send, args=(address, bodies[one::writers], times)) for one in range(writers)
+    ]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - started
+    table = folder / ".sextant" / "tables" / "sources-orders"
+    landed = 0
+    while landed < count:
+        time.sleep(0.1)
+        if (table / "_delta_log").exists():
+            landed = sum(part["num_records"] for part in actions(table))
+    until = time.perf_counter() - started
+    megabytes = memory(server)
+    server.terminate()
+    server.wait()
+    times.sort()
+    print(
+        f"{f'HTTP, {writers} writers':34} {count / seconds:9,.0f} rows/s acknowledged, "
+        f"{at(times, 0.5) * 1e3:.0f} ms p50, {at(times, 0.99) * 1e3:.0f} ms p99; "
+        f"all in the table after {until:.1f} s; {megabytes:.0f} MB"
+    )
+
+
+def actions(table):
+    return pyarrow.table(DeltaTable(str(table)).get_add_actions(flatten=True)).to_pylist()
+
+
+def main(count):
+    version = subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=True)
+    model = next(
+        line.split(":")[1].strip()
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    )
+    print(
+        f"{version.stdout.strip()}, Kafka 3.9.1, confluent-kafka {confluent_kafka.__version__}, deltalake "
+        f"{deltalake.__version__}, pyarrow {pyarrow.__version__}, Python {platform.python_version()}"
+    )
+    print(f"{os.cpu_count()} cores of {model}; load before: {os.getloadavg()[0]:.1f}")
+    work = pathlib.Path(tempfile.mkdtemp(prefix="sextant-bench-"))
+    try:
+        kafka(work, count)
+        print(f"HTTP to Delta: {count // 5:,} records in requests of {PUSH_BATCH:,}")
+        for writers in (1, 4):
+            push(work, count // 5, writers)
+    finally:
+        shutil.rmtree(work)
+
+
+main(int(sys.argv[1]) if len(sys.argv) > 1 else 500_000)

@@ -1,0 +1,112 @@
+//! Has a topic anything new, and how far behind is its table? A running server keeps one connection
+//! for this between two landings, and makes a new one after any fault and every few minutes, which
+//! is also when partitions that were added are seen.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sextant_core::Cancel;
+
+use super::{
+    KafkaAsset,
+    client::{Offsets, Topic},
+    feed::name_of,
+};
+use crate::{
+    catalog,
+    error::Result,
+    sources::{Partition, Source},
+};
+
+/// How long a connection is kept.
+const KEEP_FOR: Duration = Duration::from_secs(300);
+
+/// A topic that a running server lands.
+pub struct Follower {
+    asset: KafkaAsset,
+    pause: Duration,
+    topic: Option<(Arc<Topic>, Instant)>,
+    /// Where the partitions ended when they were last landed.
+    landed: Option<Offsets>,
+}
+
+impl Source {
+    /// What a running server lands it with; nothing for a source that only builds land, and for
+    /// one that is pushed to.
+    pub fn follower(&self) -> Option<Follower> {
+        let asset = self.kafka.clone()?;
+        let pause = asset.pause()?;
+        Some(Follower { asset, pause, topic: None, landed: None })
+    }
+}
+
+impl Follower {
+    /// How long to wait before the next look.
+    pub const fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    /// Lands what is new; how many commits that were.
+    ///
+    /// # Errors
+    /// When the brokers cannot be asked or a table cannot be written; what was landed before stays.
+    pub fn land(&mut self, cancel: &Cancel) -> Result<u64> {
+        let outcome = self.land_new(cancel);
+        if outcome.is_err() {
+            self.topic = None;
+            self.landed = None;
+        }
+        outcome
+    }
+
+    fn land_new(&mut self, cancel: &Cancel) -> Result<u64> {
+        let topic = self.topic(cancel)?;
+        let asked = Arc::clone(&topic);
+        let ends = self.asset.engine().block(Some(cancel), async move { asked.ends().await })?;
+        if self.landed.as_ref() == Some(&ends) {
+            return Ok(0);
+        }
+        let (commits, ends) = self.asset.land_from(topic, cancel)?;
+        self.landed = Some(ends);
+        Ok(commits)
+    }
+
+    fn topic(&mut self, cancel: &Cancel) -> Result<Arc<Topic>> {
+        if let Some((topic, since)) = &self.topic
+            && since.elapsed() < KEEP_FOR
+        {
+            return Ok(Arc::clone(topic));
+        }
+        let topic = self.asset.topic(Some(cancel))?;
+        self.topic = Some((Arc::clone(&topic), Instant::now()));
+        Ok(topic)
+    }
+}
+
+impl KafkaAsset {
+    /// How far each partition is. What was read to its end in this process is not behind, also when
+    /// its last offsets hold no record that anybody is shown.
+    pub(crate) fn partitions(&self, cancel: &Cancel) -> Result<Vec<Partition>> {
+        let topic = self.topic(Some(cancel))?;
+        let asked = Arc::clone(&topic);
+        let (firsts, ends) = self
+            .engine()
+            .block(Some(cancel), async move { Ok((asked.firsts().await?, asked.ends().await?)) })?;
+        let reader = self.engine().store().read()?;
+        let known = catalog::arrival(&reader, self.common.id.as_str())?;
+        let marks = known.map(|known| known.state.marks).unwrap_or_default();
+        let read = self.engine().read_ends(&self.common.id);
+        let partition = |(partition, end): (&i32, &i64)| {
+            let name = name_of(&topic.name, *partition).to_string();
+            let landed = marks.get(&name).copied();
+            let first = firsts.get(partition).copied().unwrap_or(0);
+            let next = landed.map_or(first, |mark| mark + 1).max(first);
+            let next = read.get(&name).map_or(next, |read| next.max(*read));
+            let lag = u64::try_from(end - next).unwrap_or(0);
+            Partition { partition: name, landed, end: *end, lag }
+        };
+        Ok(ends.iter().map(partition).collect())
+    }
+}
