@@ -213,7 +213,9 @@ fn rolling_back_walks_further_back_each_time() {
 fn two_promotions_at_once_conflict() {
     let world = world();
     let first = release(&world);
-    let second = make(&world, "bm25").unwrap();
+    world.asset("docs", "text = 'two'");
+    world.build();
+    let second = make(&world, "hybrid").unwrap();
     judge(&world, &second, good()).unwrap();
     let stale = Promote { expect: Some(Expect::Absent), ..Promote::default() };
     let failure = promote(world.store(), &second, stale).unwrap_err();
