@@ -58,21 +58,25 @@ class Server:
             sys.exit(f"{program}: {done.stdout}{done.stderr}")
 
     def certificate(self):
-        """One for 127.0.0.1 that signs itself; none without openssl."""
+        """One for 127.0.0.1, and the authority that signed it; none without openssl."""
         self.ca = None
         if not shutil.which("openssl"):
             return False
-        key, certificate = self.folder / "tls.key", self.folder / "tls.crt"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-             "/CN=judge", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out",
-             certificate],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        key.chmod(0o600)
-        for path in (key, certificate) if AS else ():
+        at = {name: self.folder / name for name in ("ca.key", "ca.crt", "tls.key", "tls.csr", "tls.crt")}
+        names = self.folder / "names"
+        names.write_text("subjectAltName=IP:127.0.0.1\n")
+        new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj"]
+        for command in (
+            [*new, "/CN=judge", "-x509", "-days", "2", "-keyout", at["ca.key"], "-out", at["ca.crt"]],
+            [*new, "/CN=server", "-keyout", at["tls.key"], "-out", at["tls.csr"]],
+            ["openssl", "x509", "-req", "-in", at["tls.csr"], "-CA", at["ca.crt"], "-CAkey",
+             at["ca.key"], "-set_serial", "1", "-days", "2", "-extfile", names, "-out", at["tls.crt"]],
+        ):  # fmt: skip
+            subprocess.run(command, check=True, capture_output=True)
+        at["tls.key"].chmod(0o600)
+        for path in (at["tls.key"], at["tls.crt"]) if AS else ():
             shutil.chown(path, "postgres", "postgres")
-        self.ca = certificate
+        self.ca = at["ca.crt"]
         return True
 
     def start(self):

@@ -20,6 +20,7 @@ pub use engine::Ingest;
 pub(crate) use error::failpoint;
 pub use error::{CODES, IngestError};
 pub use sources::{
-    Accepted, KafkaConfig, KafkaFault, KafkaSecurity, PostgresConfig, PostgresFault, PushBody, PushConfig, PushLog, PushReply,
-    RecordsConfig, RecordsFormat, S3Config, Source, SourceKind, SourceType, Waiting,
+    Accepted, KafkaConfig, KafkaFault, KafkaSecurity, PostgresConfig, PostgresFault, PushBody,
+    PushConfig, PushLog, PushReply, RecordsConfig, RecordsFormat, S3Config, Source, SourceKind,
+    SourceType, Waiting,
 };

@@ -107,8 +107,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    const ALL: [Self; 5] =
-        [Self::Json, Self::CloudEvent, Self::Raw, Self::Kafka, Self::Postgres];
+    const ALL: [Self; 5] = [Self::Json, Self::CloudEvent, Self::Raw, Self::Kafka, Self::Postgres];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -27,11 +27,11 @@ use serde_json::Value;
 use sextant_core::{Cancel, Failure};
 use sextant_project::{Asset, AssetFile, AssetId, AssetKind, parse_asset_toml};
 
+use self::way::{Way as _, WayIn};
 pub(crate) use self::{
     kafka::{CODES as KAFKA_CODES, bytes_of},
     postgres::CODES as POSTGRES_CODES,
 };
-use self::way::{Way as _, WayIn};
 pub use self::{
     kafka::{KafkaConfig, KafkaFault, KafkaSecurity},
     postgres::{PostgresConfig, PostgresFault},

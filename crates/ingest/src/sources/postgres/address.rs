@@ -78,7 +78,9 @@ impl PostgresUrl {
         let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
         let login = rest.split(['/', '?']).next().and_then(|place| place.rsplit_once('@'));
         let password = login.and_then(|(login, _)| login.split_once(':'));
-        password.is_some_and(|(_, password)| !password.is_empty() && text.contains(&format!(":{password}@")))
+        password.is_some_and(|(_, password)| {
+            !password.is_empty() && text.contains(&format!(":{password}@"))
+        })
     }
 
     fn at(

@@ -113,7 +113,11 @@ mod tests {
             (Kind::Int32, "[0:1]={1,2}", Some("[1,2]")),
             (Kind::Float64, "{1.5,NaN}", Some("[1.5,\"NaN\"]")),
             (Kind::Bool, "{t,f}", Some("[true,false]")),
-            (Kind::Text, r#"{a,"b c","d\"e\\","NULL",""}"#, Some(r#"["a","b c","d\"e\\","NULL",""]"#)),
+            (
+                Kind::Text,
+                r#"{a,"b c","d\"e\\","NULL",""}"#,
+                Some(r#"["a","b c","d\"e\\","NULL",""]"#),
+            ),
             (Kind::Text, "{ü}", Some("[\"ü\"]")),
             (Kind::Json, r#"{"{\"a\": 1}"}"#, Some(r#"[{"a": 1}]"#)),
             (Kind::Text, "1.20", None),

@@ -61,12 +61,7 @@ impl Batch {
     }
 
     /// One column of the open rows.
-    fn column(
-        &self,
-        at: usize,
-        bases: &Bases,
-        reasons: &mut [Option<Fault>],
-    ) -> Result<ArrayRef> {
+    fn column(&self, at: usize, bases: &Bases, reasons: &mut [Option<Fault>]) -> Result<ArrayRef> {
         let column = &self.layout.columns[at];
         let mut texts = Vec::with_capacity(self.open.len());
         for (row, reason) in self.open.iter().zip(reasons.iter_mut()) {
@@ -113,7 +108,9 @@ impl Batch {
             .map(|(row, reason)| Some(row.deleted || reason.is_some()))
             .collect();
         let first = self.begins_open();
-        for (at, row) in (0..self.open.len()).filter(|at| gone.value(*at)).map(|at| (at, first + at)) {
+        for (at, row) in
+            (0..self.open.len()).filter(|at| gone.value(*at)).map(|at| (at, first + at))
+        {
             // A row that no key names cannot be in the table.
             let named = |key: &usize| columns[*key].is_valid(at);
             if self.layout.key.is_empty() || !self.layout.key.iter().all(named) {
@@ -122,7 +119,8 @@ impl Batch {
         }
         for (at, column) in columns.iter_mut().enumerate() {
             if !self.layout.key.contains(&at) && gone.true_count() > 0 {
-                *column = datafusion::arrow::compute::nullif(column, &gone).map_err(DataError::engine)?;
+                *column =
+                    datafusion::arrow::compute::nullif(column, &gone).map_err(DataError::engine)?;
             }
         }
         let places = self.open.iter().map(|row| row.place.lsn.number());
@@ -238,12 +236,13 @@ impl Bases {
         }
         let mut values: Vec<&dyn datafusion::arrow::array::Array> = vec![&own];
         values.extend(self.sources.iter().map(|source| source.column(at).as_ref()));
-        let places = batch.open.iter().zip(&self.of_row).enumerate().map(|(number, (row, base))| {
-            match base.filter(|_| unchanged(row)) {
+        let places =
+            batch.open.iter().zip(&self.of_row).enumerate().map(|(number, (row, base))| match base
+                .filter(|_| unchanged(row))
+            {
                 Some((source, row)) => (source + 1, row),
                 None => (0, number),
-            }
-        });
+            });
         interleave(&values, &places.collect::<Vec<_>>()).map_err(DataError::engine)
     }
 }

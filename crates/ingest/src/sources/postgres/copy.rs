@@ -79,7 +79,9 @@ impl Job {
             Some(cursor) => {
                 let from = match &self.config.query {
                     Some(query) => format!("({}\n) q", bare(query)),
-                    None => subject::look_up(&mut connection, self.config.what(), false).await?.quoted,
+                    None => {
+                        subject::look_up(&mut connection, self.config.what(), false).await?.quoted
+                    }
                 };
                 let cursor = identifier(cursor);
                 let sql = format!(
@@ -209,9 +211,7 @@ impl Span {
     /// As a condition; none when there is nothing to read.
     fn condition(&self) -> Option<String> {
         let (top, _) = self.top.as_ref()?;
-        let bound = |sign: &str, value: &str| {
-            format!("{} {sign} {}", self.quoted, literal(value))
-        };
+        let bound = |sign: &str, value: &str| format!("{} {sign} {}", self.quoted, literal(value));
         match &self.low {
             Some((low, true)) if low == top => None,
             Some((low, same)) => {

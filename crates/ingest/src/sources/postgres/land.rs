@@ -117,8 +117,9 @@ impl Tables {
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let context = self.engine.session();
         let provider = self.main.table.table_provider().await;
-        let provider = provider
-            .map_err(|error| DataError::table("open", &self.main.asset)(DeltaTableError::from(error)))?;
+        let provider = provider.map_err(|error| {
+            DataError::table("open", &self.main.asset)(DeltaTableError::from(error))
+        })?;
         let found = context
             .read_table(provider)
             .and_then(|rows| {
@@ -151,7 +152,8 @@ impl Tables {
             Way::Append | Way::Anew | Way::Emptied => {
                 let rows = ready.rows.table(Some(ready.keep), false).map_err(DataError::engine)?;
                 let content = content_after(&self.main, "append", way, &changed);
-                self.main = put(&self.engine, self.main.copy(), rows, way, content, marks, state).await?;
+                self.main =
+                    put(&self.engine, self.main.copy(), rows, way, content, marks, state).await?;
             }
             Way::Merge => {
                 let rows = ready.rows.table(Some(ready.keep), true).map_err(DataError::engine)?;
@@ -164,8 +166,10 @@ impl Tables {
     /// Moves the mark and nothing else.
     pub(super) async fn write_mark(&mut self, state: ArrivalState, mark: i64) -> Result<()> {
         let schema = self.main.schema();
-        let schema = schema.ok_or_else(|| DataError::engine("a table without columns has a mark"))?;
-        let rows = MemTable::try_new(Arc::clone(&schema), vec![vec![RecordBatch::new_empty(schema)]]);
+        let schema =
+            schema.ok_or_else(|| DataError::engine("a table without columns has a mark"))?;
+        let rows =
+            MemTable::try_new(Arc::clone(&schema), vec![vec![RecordBatch::new_empty(schema)]]);
         let marks = vec![(txn_app(&self.main.asset, MARK), mark)];
         let content = self.main.content.unwrap_or_else(|| Digest::of(""));
         let rows = rows.map_err(DataError::engine)?;

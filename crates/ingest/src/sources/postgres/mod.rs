@@ -20,15 +20,20 @@ mod copy;
 mod fault;
 mod follow;
 mod land;
+mod layout;
 mod lsn;
 mod note;
 mod pgoutput;
 mod quote;
+mod reading;
 mod scram;
+mod sign_in;
 mod slot;
 mod spill;
 mod stream;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod values;
 mod wire;
@@ -43,8 +48,8 @@ use sextant_lineage::Act;
 use sextant_project::{About, AssetFile, BuildContext, Built, parse_asset_toml};
 
 pub(crate) use self::fault::CODES;
-pub use self::{address::PostgresUrl, fault::PostgresFault};
 use self::{address::Address, follow::Done, note::Job};
+pub use self::{address::PostgresUrl, fault::PostgresFault};
 use super::way::{Common, Way, refuse};
 use crate::{
     Ingest,
@@ -230,7 +235,10 @@ impl PostgresConfig {
         let of_changes =
             self.slot.is_some() || self.publication.is_some() || self.on_lost == OnLost::Copy;
         if self.mode != Mode::Cdc && of_changes {
-            return refuse("slot, publication and on_lost belong to mode = \"cdc\"", "take them out");
+            return refuse(
+                "slot, publication and on_lost belong to mode = \"cdc\"",
+                "take them out",
+            );
         }
         if self.mode == Mode::Snapshot && !self.key.is_empty() {
             return refuse("a snapshot needs no key", "take key out, or write another mode");

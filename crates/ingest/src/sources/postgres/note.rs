@@ -82,7 +82,9 @@ impl Note {
     pub(super) fn differs(&self, now: &Subject, key: &[String]) -> Option<PostgresFault> {
         let reshaped = |message: String| Some(PostgresFault::Reshaped { message });
         if self.oid != now.oid {
-            return reshaped("it was dropped and made again, or `table` names another one".to_owned());
+            return reshaped(
+                "it was dropped and made again, or `table` names another one".to_owned(),
+            );
         }
         if self.key != key {
             return reshaped(format!("its key was {}", self.key.join(", ")));

@@ -55,14 +55,31 @@ pub(super) struct Old {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
     /// Where the transaction was committed, and when.
-    Begin { lsn: u64, at_us: i64 },
+    Begin {
+        lsn: u64,
+        at_us: i64,
+    },
     /// The end of its commit.
-    Commit { end: u64 },
+    Commit {
+        end: u64,
+    },
     Relation(Relation),
-    Insert { relation: u32, new: Vec<Cell> },
-    Update { relation: u32, old: Option<Old>, new: Vec<Cell> },
-    Delete { relation: u32, old: Old },
-    Truncate { relations: Vec<u32> },
+    Insert {
+        relation: u32,
+        new: Vec<Cell>,
+    },
+    Update {
+        relation: u32,
+        old: Option<Old>,
+        new: Vec<Cell>,
+    },
+    Delete {
+        relation: u32,
+        old: Old,
+    },
+    Truncate {
+        relations: Vec<u32>,
+    },
     /// Something that does not concern rows.
     Other,
 }

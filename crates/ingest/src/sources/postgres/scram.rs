@@ -52,7 +52,8 @@ impl Scram {
         let odd = "the server's challenge is not understood";
         let challenge = std::str::from_utf8(challenge).map_err(|_| odd)?;
         let mut parts = challenge.split(',');
-        let mut part = |name: &str| parts.next().and_then(|part| part.strip_prefix(name)).ok_or(odd);
+        let mut part =
+            |name: &str| parts.next().and_then(|part| part.strip_prefix(name)).ok_or(odd);
         let (nonce, salt, rounds) = (part("r=")?, part("s=")?, part("i=")?);
         if !nonce.starts_with(&self.nonce) || nonce.len() == self.nonce.len() {
             return Err("the server answers to another question");

@@ -54,7 +54,10 @@ pub(super) fn claim(
 ) -> std::result::Result<(), sextant_lineage::LineageError> {
     let mut act = store.begin(ActivityKind::Ingest, format!("make the slot {slot}"));
     let values: Vec<Cell> = vec![asset.into(), slot.into(), system.into()];
-    act.execute("INSERT OR IGNORE INTO ingest_postgres_slots (asset, slot, system) VALUES (?, ?, ?)", values);
+    act.execute(
+        "INSERT OR IGNORE INTO ingest_postgres_slots (asset, slot, system) VALUES (?, ?, ?)",
+        values,
+    );
     act.commit()?;
     Ok(())
 }
@@ -113,7 +116,9 @@ pub(super) async fn find(connection: &mut Connection, slot: &str) -> Result<Opti
     let [acknowledged, ours, lost] = row.as_slice() else { return Err(malformed()) };
     if ours.as_deref() != Some("t") {
         return Err(PostgresFault::Unfit {
-            message: format!("the replication slot `{slot}` is there and is no slot of pgoutput here"),
+            message: format!(
+                "the replication slot `{slot}` is there and is no slot of pgoutput here"
+            ),
             fix: "write slot = \"…\" with another name".to_owned(),
         });
     }

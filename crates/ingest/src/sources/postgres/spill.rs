@@ -44,7 +44,8 @@ impl Chunk {
         match self {
             Self::Memory(batch) => Ok(batch.clone()),
             Self::File(file) => {
-                let mut reader = FileReader::try_new(BufReader::new(File::open(file.path())?), None)?;
+                let mut reader =
+                    FileReader::try_new(BufReader::new(File::open(file.path())?), None)?;
                 let missing = || ArrowError::IpcError("a spilled chunk is empty".to_owned());
                 reader.next().ok_or_else(missing)?
             }
@@ -142,7 +143,11 @@ impl Spill {
     pub(super) fn digest(&self) -> Digest {
         let mut hasher = DigestHasher::new();
         for field in self.schema.fields().iter().take(self.summed) {
-            hasher.update(field.name()).update([0]).update(field.data_type().to_string()).update([0]);
+            hasher
+                .update(field.name())
+                .update([0])
+                .update(field.data_type().to_string())
+                .update([0]);
         }
         hasher.update(self.rows.to_le_bytes());
         hasher.update(self.sum.digest().as_raw());
@@ -166,12 +171,14 @@ impl Spill {
         let schema = match marked {
             Some(marked) if !deletions => {
                 let others = self.schema.fields().iter().enumerate();
-                let others = others.filter(|(at, _)| *at != marked).map(|(_, field)| Arc::clone(field));
+                let others =
+                    others.filter(|(at, _)| *at != marked).map(|(_, field)| Arc::clone(field));
                 Arc::new(Schema::new(others.collect::<Vec<_>>()))
             }
             _ => Arc::clone(&self.schema),
         };
-        let rows = Rows { schema: Arc::clone(&schema), spill: Arc::new(self), keep: keep.map(Arc::new) };
+        let rows =
+            Rows { schema: Arc::clone(&schema), spill: Arc::new(self), keep: keep.map(Arc::new) };
         StreamingTable::try_new(schema, vec![Arc::new(rows)])
     }
 }
@@ -215,7 +222,8 @@ fn shown(
     let deleted = batch.schema().index_of(DELETED).ok();
     if let Some(deleted) = deleted.filter(|_| schema.index_of(DELETED).is_err()) {
         let column = batch.column(deleted).as_any().downcast_ref::<BooleanArray>();
-        let column = column.ok_or_else(|| ArrowError::SchemaError("a mark is no mark".to_owned()))?;
+        let column =
+            column.ok_or_else(|| ArrowError::SchemaError("a mark is no mark".to_owned()))?;
         let alive = not(column)?;
         mask = Some(match mask {
             Some(mask) => and(&mask, &alive)?,

@@ -1,7 +1,6 @@
 //! What does the server know of a table? Its columns with their types, what names a row, and whether
 //! its changes can be followed.
 
-
 use super::{
     fault::PostgresFault,
     quote::{identifier, literal},
@@ -155,9 +154,10 @@ pub(super) async fn kinds(
         }
         for row in 0..found.rows.len() {
             let named = match (cell(&found, row, 1), cell(&found, row, 5)) {
-                ("d", _) => {
-                    Named::Domain { base: number(&found, row, 2)?, modifier: number(&found, row, 3)? }
-                }
+                ("d", _) => Named::Domain {
+                    base: number(&found, row, 2)?,
+                    modifier: number(&found, row, 3)?,
+                },
                 (_, "A") => Named::Array { element: number(&found, row, 4)? },
                 _ => Named::Other,
             };
@@ -191,7 +191,9 @@ impl Subject {
     /// The columns that name a row: those that the user wrote down, or the primary key.
     pub(super) fn key(&self, written: &[String]) -> Result<Vec<String>> {
         if let Some(missing) = written.iter().find(|name| !self.has(name)) {
-            return Err(PostgresFault::NotThere { what: format!("column `{missing}` in the table") });
+            return Err(PostgresFault::NotThere {
+                what: format!("column `{missing}` in the table"),
+            });
         }
         if !written.is_empty() {
             return Ok(written.to_vec());
@@ -203,7 +205,8 @@ impl Subject {
             Some(identity) if !identity.is_empty() => Ok(identity.clone()),
             _ => Err(PostgresFault::Unfit {
                 message: "the table has no primary key".to_owned(),
-                fix: "give it one, or write key = [\"…\"] with the columns that name a row".to_owned(),
+                fix: "give it one, or write key = [\"…\"] with the columns that name a row"
+                    .to_owned(),
             }),
         }
     }
@@ -212,7 +215,8 @@ impl Subject {
     pub(super) fn key_of_changes(&self, written: &[String]) -> Result<Vec<String>> {
         if self.relkind != "r" {
             return Err(PostgresFault::Unfit {
-                message: "only a plain table can be followed, no view and no partitioned table".to_owned(),
+                message: "only a plain table can be followed, no view and no partitioned table"
+                    .to_owned(),
                 fix: "write mode = \"snapshot\", or follow each partition".to_owned(),
             });
         }

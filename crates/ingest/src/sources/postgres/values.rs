@@ -23,8 +23,13 @@ const DAY_US: i64 = 86_400_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     /// Another type under a name of its own.
-    Domain { base: u32, modifier: i32 },
-    Array { element: u32 },
+    Domain {
+        base: u32,
+        modifier: i32,
+    },
+    Array {
+        element: u32,
+    },
     /// Enumerations, ranges, composites: kept as their text.
     Other,
 }
@@ -41,11 +46,16 @@ pub(super) enum Kind {
     Int64,
     Float32,
     Float64,
-    Decimal { digits: u8, scale: i8 },
+    Decimal {
+        digits: u8,
+        scale: i8,
+    },
     Text,
     Json,
     Date,
-    Timestamp { zone: bool },
+    Timestamp {
+        zone: bool,
+    },
     Bytes,
     /// As a JSON list.
     Array(Box<Kind>),

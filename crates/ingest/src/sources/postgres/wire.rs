@@ -12,12 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    address::Address,
-    fault::PostgresFault,
-    scram::{MECHANISM, Scram},
-    tls,
-};
+use super::{address::Address, fault::PostgresFault, tls};
 
 /// How long a server may take to take up a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -31,22 +26,8 @@ const ANSWER_ROWS_MAX: usize = 100_000;
 /// How much is read from the connection at once.
 const READ_BYTES: usize = 64 << 10;
 
-/// The version of the protocol, and what stands in its place to ask for encryption.
-const VERSION: u32 = 3 << 16;
+/// What asks for encryption, in the place of a version of the protocol.
 const ENCRYPT: u32 = 80_877_103;
-
-/// How values are written as text, whatever the server's own settings are.
-const SETTINGS: [(&str, &str); 8] = [
-    ("application_name", "sextant"),
-    ("client_encoding", "UTF8"),
-    ("DateStyle", "ISO"),
-    ("TimeZone", "UTC"),
-    ("IntervalStyle", "postgres"),
-    ("bytea_output", "hex"),
-    ("extra_float_digits", "3"),
-    // Rows that a policy hides would be missing in silence: then the server refuses.
-    ("row_security", "off"),
-];
 
 pub(super) type Result<T> = std::result::Result<T, PostgresFault>;
 
@@ -114,9 +95,9 @@ impl Answer {
 }
 
 /// A message of the server.
-struct Message {
-    tag: u8,
-    body: Bytes,
+pub(super) struct Message {
+    pub(super) tag: u8,
+    pub(super) body: Bytes,
 }
 
 /// A connection that is signed in.
@@ -128,7 +109,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects and signs in. A connection for replication takes commands of replication besides SQL.
-    pub(super) async fn open(address: &Address, replication: bool, ca: Option<&Path>) -> Result<Self> {
+    pub(super) async fn open(
+        address: &Address,
+        replication: bool,
+        ca: Option<&Path>,
+    ) -> Result<Self> {
         let server = address.to_string();
         let silent = || PostgresFault::Unreachable {
             server: server.clone(),
@@ -141,78 +126,6 @@ impl Connection {
             Ok(connection)
         };
         timeout(CONNECT, opening).await.map_err(|_| silent())?
-    }
-
-    async fn sign_in(&mut self, address: &Address, replication: bool) -> Result<()> {
-        let mut parameters = vec![("user", &*address.user), ("database", &*address.database)];
-        parameters.extend(SETTINGS);
-        if replication {
-            // A slot's reader may be silent while it writes a table.
-            parameters.extend([("replication", "database"), ("wal_sender_timeout", "600000")]);
-        }
-        let mut body = VERSION.to_be_bytes().to_vec();
-        for (name, value) in parameters {
-            for text in [name, value] {
-                body.extend(self.text(text)?);
-            }
-        }
-        body.push(0);
-        self.send(&framed(None, &body)?).await?;
-        let mut scram = None;
-        loop {
-            let message = self.message().await?;
-            match message.tag {
-                b'R' => self.authenticate(address, message.body, &mut scram).await?,
-                b'E' => return Err(PostgresFault::of_server(&server_error(&message.body))),
-                b'Z' => return Ok(()),
-                b'v' => return Err(self.odd(&"it speaks another version of the protocol")),
-                _ => {}
-            }
-        }
-    }
-
-    async fn authenticate(
-        &mut self,
-        address: &Address,
-        mut body: Bytes,
-        scram: &mut Option<Scram>,
-    ) -> Result<()> {
-        let refuse = |reason: &str| PostgresFault::Refused { reason: reason.to_owned() };
-        let password = || {
-            let password = address.password.as_deref();
-            password.ok_or_else(|| refuse("the server asks for a password, and the url has none"))
-        };
-        let kind = body.try_get_i32().map_err(|error| self.odd(&error))?;
-        let answer = match kind {
-            0 => return Ok(()),
-            3 if !address.tls && address.socket().is_none() => {
-                return Err(refuse("the server asks for the password as it is, without encryption"));
-            }
-            3 => self.text(password()?)?,
-            10 => {
-                if !body.split(|byte| *byte == 0).any(|offered| offered == MECHANISM.as_bytes()) {
-                    return Err(refuse("the server wants a way of signing in that is not known"));
-                }
-                password()?;
-                let begun = scram.insert(Scram::new().map_err(refuse)?);
-                let first = begun.first();
-                let mut answer = self.text(MECHANISM)?;
-                answer.extend(length_of(&first)?.to_be_bytes());
-                answer.extend(first.bytes());
-                answer
-            }
-            11 => {
-                let begun = scram.as_mut().ok_or_else(|| self.short())?;
-                begun.answer(password()?.as_bytes(), &body).map_err(refuse)?.into_bytes()
-            }
-            12 => {
-                let begun = scram.as_ref().ok_or_else(|| self.short())?;
-                return begun.finish(&body).map_err(refuse);
-            }
-            5 => return Err(refuse("the server has the password as MD5; store it as SCRAM-SHA-256")),
-            _ => return Err(refuse("the server wants a way of signing in that is not known")),
-        };
-        self.send(&framed(Some(b'p'), &answer)?).await
     }
 
     /// The answer to a query, read whole.
@@ -338,7 +251,7 @@ impl Connection {
         Ok(fault)
     }
 
-    async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let sent = async {
             self.pipe.write_all(bytes).await?;
             self.pipe.flush().await
@@ -350,7 +263,7 @@ impl Connection {
         }
     }
 
-    async fn message(&mut self) -> Result<Message> {
+    pub(super) async fn message(&mut self) -> Result<Message> {
         let found = self.message_within(ANSWER).await?;
         found.ok_or_else(|| self.broken(&format!("nothing was heard for {} s", ANSWER.as_secs())))
     }
@@ -387,7 +300,7 @@ impl Connection {
     }
 
     /// A text with the zero that ends it.
-    fn text(&self, text: &str) -> Result<Vec<u8>> {
+    pub(super) fn text(&self, text: &str) -> Result<Vec<u8>> {
         if text.contains('\0') {
             return Err(self.odd(&"a text with a zero in it cannot be sent"));
         }
@@ -398,11 +311,11 @@ impl Connection {
         PostgresFault::Unreachable { server: self.server.clone(), reason: reason.to_owned() }
     }
 
-    fn short(&self) -> PostgresFault {
+    pub(super) fn short(&self) -> PostgresFault {
         self.odd(&"it sent a message that is not whole")
     }
 
-    fn odd(&self, reason: &dyn fmt::Display) -> PostgresFault {
+    pub(super) fn odd(&self, reason: &dyn fmt::Display) -> PostgresFault {
         PostgresFault::Failed { reason: reason.to_string() }
     }
 }
@@ -431,13 +344,13 @@ async fn connect(address: &Address, ca: Option<&Path>) -> Result<Box<dyn Pipe>> 
     Ok(Box::new(tls::encrypt(stream, &address.host, ca).await?))
 }
 
-fn length_of(text: &str) -> Result<u32> {
+pub(super) fn length_of(text: &str) -> Result<u32> {
     let odd = |_| PostgresFault::Failed { reason: "a message is too long".to_owned() };
     u32::try_from(text.len()).map_err(odd)
 }
 
 /// A message with its length; the first ones of a connection have no kind.
-fn framed(kind: Option<u8>, body: &[u8]) -> Result<BytesMut> {
+pub(super) fn framed(kind: Option<u8>, body: &[u8]) -> Result<BytesMut> {
     let odd = |_| PostgresFault::Failed { reason: "a message is too long".to_owned() };
     let length = u32::try_from(body.len() + 4).map_err(odd)?;
     let mut out = BytesMut::with_capacity(body.len() + 5);
@@ -447,7 +360,7 @@ fn framed(kind: Option<u8>, body: &[u8]) -> Result<BytesMut> {
     Ok(out)
 }
 
-fn server_error(body: &[u8]) -> ServerError {
+pub(super) fn server_error(body: &[u8]) -> ServerError {
     let mut error = ServerError::default();
     for field in body.split(|byte| *byte == 0) {
         let [kind, text @ ..] = field else { continue };
