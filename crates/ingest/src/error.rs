@@ -5,7 +5,7 @@ use sextant_core::{Code, ExitKind, Explain, Failure, Place};
 pub(crate) use sextant_data::{DataError, Result};
 use sextant_project::AssetId;
 
-use crate::sources::{KAFKA_CODES, KafkaFault};
+use crate::sources::{KAFKA_CODES, KafkaFault, POSTGRES_CODES, PostgresFault};
 
 /// An error of a source.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,9 @@ pub enum IngestError {
     /// A topic of Kafka cannot be read.
     #[error(transparent)]
     Kafka(#[from] KafkaFault),
+    /// A table of PostgreSQL cannot be read.
+    #[error(transparent)]
+    Postgres(#[from] PostgresFault),
 }
 
 static FOREIGN: Code = Code {
@@ -86,6 +89,14 @@ pub const CODES: &[&Code] = &[
     KAFKA_CODES[4],
     KAFKA_CODES[5],
     KAFKA_CODES[6],
+    POSTGRES_CODES[0],
+    POSTGRES_CODES[1],
+    POSTGRES_CODES[2],
+    POSTGRES_CODES[3],
+    POSTGRES_CODES[4],
+    POSTGRES_CODES[5],
+    POSTGRES_CODES[6],
+    POSTGRES_CODES[7],
 ];
 
 impl Explain for IngestError {
@@ -96,6 +107,7 @@ impl Explain for IngestError {
             Self::Push { .. } => &PUSH,
             Self::KeyReused => &KEY_REUSED,
             Self::Kafka(fault) => fault.code(),
+            Self::Postgres(fault) => fault.code(),
         }
     }
 
@@ -103,6 +115,7 @@ impl Explain for IngestError {
         match self {
             Self::Retype { reason, .. } => Some(reason.clone()),
             Self::Kafka(fault) => fault.hint(),
+            Self::Postgres(fault) => fault.hint(),
             _ => None,
         }
     }
@@ -121,6 +134,12 @@ impl From<IngestError> for DataError {
 impl From<KafkaFault> for DataError {
     fn from(fault: KafkaFault) -> Self {
         IngestError::Kafka(fault).into()
+    }
+}
+
+impl From<PostgresFault> for DataError {
+    fn from(fault: PostgresFault) -> Self {
+        IngestError::Postgres(fault).into()
     }
 }
 

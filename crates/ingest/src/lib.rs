@@ -21,7 +21,7 @@ pub use engine::Ingest;
 pub(crate) use error::failpoint;
 pub use error::{CODES, IngestError};
 pub use sources::{
-    Accepted, Follower, KafkaConfig, KafkaFault, KafkaSecurity, Partition, PushBody, PushConfig,
-    PushLog, PushReply, RecordsConfig, RecordsFormat, RegistryAuth, S3Config, Source, SourceKind,
-    SourceType, Standing, Waiting,
+    Accepted, Follower, KafkaConfig, KafkaFault, KafkaSecurity, Partition, PostgresConfig,
+    PostgresFault, PushBody, PushConfig, PushLog, PushReply, RecordsConfig, RecordsFormat,
+    RegistryAuth, S3Config, Source, SourceKind, SourceType, Standing, Waiting,
 };

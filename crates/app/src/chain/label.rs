@@ -44,7 +44,8 @@ fn facts(artifact: &Artifact) -> Option<String> {
         }
         ArtifactKind::Chunk => Some(format!("bytes {}–{}", meta["byte_start"], meta["byte_end"])),
         ArtifactKind::SourceBatch => {
-            offsets(meta).or_else(|| file_count(meta).map(|count| format!("{count} files")))
+            let places = offsets(meta).or_else(|| log_places(meta));
+            places.or_else(|| file_count(meta).map(|count| format!("{count} files")))
         }
         ArtifactKind::TableVersion => counted(&meta["rows"], "rows"),
         ArtifactKind::DatasetSnapshot => splits(meta),
@@ -141,6 +142,20 @@ fn offsets(meta: &Value) -> Option<String> {
         parts.push(format!("{replayed} from quarantine"));
     }
     Some(if parts.is_empty() { "nothing new".to_owned() } else { parts.join(", ") })
+}
+
+/// Where in the log of a database: `LSN 0/16B3748–0/16B9000`; or which values of a column that grows.
+fn log_places(meta: &Value) -> Option<String> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    if let Some(to) = text(&meta["lsn"]["to"]) {
+        let from = text(&meta["lsn"]["from"]).filter(|from| *from != to);
+        let range = from.map_or_else(|| to.clone(), |from| format!("{from}–{to}"));
+        let copied = if meta["lsn"]["copied"] == true { "copied, " } else { "" };
+        return Some(format!("{copied}LSN {range}"));
+    }
+    let to = text(&meta["cursor"]["to"])?;
+    let from = text(&meta["cursor"]["from"]).unwrap_or_default();
+    Some(format!("cursor {from}–{to}"))
 }
 
 fn file_count(meta: &Value) -> Option<usize> {

@@ -43,12 +43,12 @@ pub use self::{
     rules::{NewColumn, TypeName},
 };
 pub(crate) use self::{
-    commit::Change,
+    commit::{Change, Target, lost_the_race, properties, txn_app},
     contract::Contract,
     history::txn_mark,
     land::Pair,
     quarantine::rows as quarantine_rows,
-    record::{build, record_quarantine},
+    record::{build, record, record_quarantine},
     rules::{Filled, Places, Rules, instant},
     shape::{Fault, Fields, Parsed, Sorted, sort},
     values::widened,
@@ -114,10 +114,12 @@ pub(crate) enum Format {
     Raw,
     /// A record of Kafka with its key, headers and value.
     Kafka,
+    /// A change of a row in PostgreSQL.
+    Postgres,
 }
 
 impl Format {
-    const ALL: [Self; 4] = [Self::Json, Self::CloudEvent, Self::Raw, Self::Kafka];
+    const ALL: [Self; 5] = [Self::Json, Self::CloudEvent, Self::Raw, Self::Kafka, Self::Postgres];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -125,6 +127,7 @@ impl Format {
             Self::CloudEvent => "cloudevent",
             Self::Raw => "raw",
             Self::Kafka => "kafka",
+            Self::Postgres => "postgres",
         }
     }
 
@@ -190,6 +193,9 @@ pub(crate) struct ArrivalState {
     /// The rows that this commit took out of quarantine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) released: Vec<(String, i64)>,
+    /// What the source itself must find again to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<serde_json::Value>,
 }
 
 /// The tables of a source as they stand.

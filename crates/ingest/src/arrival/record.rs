@@ -2,7 +2,7 @@
 //! from: the batch of records since the last act, with its offsets. Commits that no act has
 //! recorded are part of that batch, whoever made them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sextant_core::{ActivityKind, ArtifactKind, Digest};
 use sextant_lineage::Act;
 use sextant_project::{BuildContext, Built};
@@ -19,8 +19,22 @@ pub(crate) fn build(
     context: &BuildContext<'_>,
     act: &mut Act,
 ) -> Result<Built> {
-    act.kind(ActivityKind::Ingest);
     let landed = engine.land(plan, feed, context.cancel)?;
+    let offsets = |before: &ArrivalState| json!({ "offsets": offsets(before, &landed.state) });
+    record(engine, plan, &landed, context, act, offsets)
+}
+
+/// Records what has landed. `places` tells where in the source the records are from that came in since
+/// the last act.
+pub(crate) fn record(
+    engine: &Ingest,
+    plan: &Plan,
+    landed: &Landed,
+    context: &BuildContext<'_>,
+    act: &mut Act,
+    places: impl FnOnce(&ArrivalState) -> Value,
+) -> Result<Built> {
+    act.kind(ActivityKind::Ingest);
     let reader = engine.store().read()?;
     let known = catalog::arrival(&reader, plan.asset.as_str())?;
     let before = known.as_ref().map(|known| known.state.clone()).unwrap_or_default();
@@ -31,7 +45,7 @@ pub(crate) fn build(
         let (version, meta) = (previous.version, previous.meta.clone());
         return Ok(Built { version, meta, summary: "nothing new arrived".to_owned() });
     }
-    let batch = record_batch(plan, &before, &landed, act)?;
+    let batch = record_batch(plan, &before, landed, places(&before), act)?;
     let mut derived = vec![batch];
     derived.extend(known.as_ref().map(|known| known.version));
     let version = table::record(act, &landed.table, &derived)?;
@@ -47,7 +61,7 @@ pub(crate) fn build(
         state: landed.state.clone(),
     };
     catalog::put_arrival(act, plan.asset.as_str(), &recorded);
-    let summary = summary(&before, &landed);
+    let summary = summary(&before, landed);
     Ok(Built { version, meta: landed.table.to_value(), summary })
 }
 
@@ -56,9 +70,28 @@ fn record_batch(
     plan: &Plan,
     before: &ArrivalState,
     landed: &Landed,
+    places: Value,
     act: &mut Act,
 ) -> Result<Digest> {
     let now = &landed.state;
+    let mut body = json!({
+        "kind": "source_batch",
+        "source": plan.asset,
+        "uri": plan.uri,
+        "arrived": now.arrived.saturating_sub(before.arrived),
+        "landed": now.landed.saturating_sub(before.landed),
+        "quarantined": now.quarantined.saturating_sub(before.quarantined),
+        "replayed": now.replayed.saturating_sub(before.replayed),
+        "delta_version": landed.table.delta_version,
+    });
+    if let (Some(body), Value::Object(places)) = (body.as_object_mut(), places) {
+        body.extend(places);
+    }
+    Ok(act.manifest(ArtifactKind::SourceBatch, &body, &[])?)
+}
+
+/// The offsets of each partition that came in since an older account.
+fn offsets(before: &ArrivalState, now: &ArrivalState) -> Value {
     let mut offsets = serde_json::Map::new();
     for (partition, to) in &now.marks {
         let from = before.marks.get(partition);
@@ -67,18 +100,7 @@ fn record_batch(
             offsets.insert(partition.clone(), json!({ "from": from, "to": to }));
         }
     }
-    let body = json!({
-        "kind": "source_batch",
-        "source": plan.asset,
-        "uri": plan.uri,
-        "offsets": offsets,
-        "arrived": now.arrived.saturating_sub(before.arrived),
-        "landed": now.landed.saturating_sub(before.landed),
-        "quarantined": now.quarantined.saturating_sub(before.quarantined),
-        "replayed": now.replayed.saturating_sub(before.replayed),
-        "delta_version": landed.table.delta_version,
-    });
-    Ok(act.manifest(ArtifactKind::SourceBatch, &body, &[])?)
+    Value::Object(offsets)
 }
 
 /// Records the quarantine as it stands, when it is not yet.

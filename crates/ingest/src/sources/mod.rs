@@ -6,6 +6,7 @@
 //! | `files` with a `format` of records | CSV, JSON lines, Parquet, Arrow | the source's name |
 //! | `push` | records that others send over HTTP | the source's name, one row a record |
 //! | `kafka` | a topic of Kafka | the source's name, one row a record |
+//! | `postgres` | a table of PostgreSQL | the source's name, the rows of the table |
 //!
 //! A way in is one file or folder here and one line in [`SourceKind::load`]. Those whose records
 //! have offsets describe themselves with a [`Plan`] and land through [`crate::arrival`].
@@ -13,6 +14,7 @@
 #[cfg(test)]
 mod conformance;
 mod kafka;
+mod postgres;
 mod push;
 mod records;
 mod standing;
@@ -26,10 +28,14 @@ use serde_json::Value;
 use sextant_core::{Cancel, Failure};
 use sextant_project::{Asset, AssetFile, AssetId, AssetKind, parse_asset_toml};
 
-pub(crate) use self::kafka::{CODES as KAFKA_CODES, bytes_of};
 use self::way::{Way as _, WayIn};
+pub(crate) use self::{
+    kafka::{CODES as KAFKA_CODES, bytes_of},
+    postgres::CODES as POSTGRES_CODES,
+};
 pub use self::{
     kafka::{Follower, KafkaConfig, KafkaFault, KafkaSecurity, RegistryAuth},
+    postgres::{PostgresConfig, PostgresFault},
     push::{Accepted, PushBody, PushConfig, PushLog, PushReply, Waiting},
     records::{RecordsConfig, RecordsFormat, S3Config},
     standing::{Partition, Standing},
@@ -51,6 +57,8 @@ pub enum SourceType {
     Push,
     /// A topic of Kafka.
     Kafka,
+    /// A table of PostgreSQL.
+    Postgres,
 }
 
 /// What every source file has: the rest depends on it.
@@ -78,6 +86,7 @@ enum SourceFile {
     Records(RecordsConfig),
     Push(PushConfig),
     Kafka(KafkaConfig),
+    Postgres(PostgresConfig),
 }
 
 /// Reads `sources/*.toml`.
@@ -106,18 +115,27 @@ impl SourceKind {
                     plan: asset.plan(),
                     push: None,
                     kafka: None,
+                    postgres: None,
                 })
             }
             SourceType::Files => None,
             SourceType::Push => {
                 let asset = push::PushAsset::load(&self.engine, file)?;
                 let (plan, push) = (asset.plan(), Some(asset.config().clone()));
-                Some(Source { engine: self.engine.clone(), plan, push, kafka: None })
+                let engine = self.engine.clone();
+                Some(Source { engine, plan, push, kafka: None, postgres: None })
             }
             SourceType::Kafka => {
                 let asset = kafka::KafkaAsset::load(&self.engine, file)?;
                 let engine = self.engine.clone();
-                Some(Source { engine, plan: asset.plan(), push: None, kafka: Some(asset) })
+                let (plan, kafka) = (asset.plan(), Some(asset));
+                Some(Source { engine, plan, push: None, kafka, postgres: None })
+            }
+            SourceType::Postgres => {
+                let asset = postgres::PostgresAsset::load(&self.engine, file)?;
+                let engine = self.engine.clone();
+                let (plan, postgres) = (asset.plan(), Some(asset));
+                Some(Source { engine, plan, push: None, kafka: None, postgres })
             }
         })
     }
@@ -149,6 +167,9 @@ impl AssetKind for SourceKind {
             SourceType::Files => Arc::new(FilesAsset::load(&self.engine, file)?),
             SourceType::Push => Arc::new(WayIn(push::PushAsset::load(&self.engine, file)?)),
             SourceType::Kafka => Arc::new(WayIn(kafka::KafkaAsset::load(&self.engine, file)?)),
+            SourceType::Postgres => {
+                Arc::new(WayIn(postgres::PostgresAsset::load(&self.engine, file)?))
+            }
         };
         Ok(vec![asset])
     }
@@ -161,6 +182,7 @@ pub struct Source {
     plan: Plan,
     push: Option<PushConfig>,
     kafka: Option<kafka::KafkaAsset>,
+    postgres: Option<postgres::PostgresAsset>,
 }
 
 impl Source {
@@ -210,6 +232,9 @@ impl Source {
     pub fn land(&self, cancel: &Cancel) -> Result<u64> {
         if let Some(kafka) = &self.kafka {
             return kafka.land(cancel);
+        }
+        if let Some(postgres) = &self.postgres {
+            return postgres.land(cancel);
         }
         let (log, config) = self.log()?;
         let landed = self.engine.land(&self.plan, &mut log.feed(), cancel)?;

@@ -267,6 +267,45 @@ impl Fake {
     }
 }
 
+impl Fake {
+    /// What is asked of tables and sources.
+    fn data(&self, which: &str, op: &Value) -> Result<Value, Failure> {
+        let text = |name: &str| op[name].as_str().unwrap_or_default().to_owned();
+        let missing = || Err(Broken("there is no such thing", &NOT_FOUND).into());
+        Ok(match which {
+            "data_tables" if self.empty => json!({ "tables": [] }),
+            "data_tables" => {
+                json!({ "tables": [ { "name": "sections", "asset": "models/sections", "version": digest("v2"), "delta_version": 1, "rows": 2,
+                "columns": [ { "name": "heading", "type": "text" } ], "built_at": "2026-11-23T11:40:00Z" } ] })
+            }
+            "data_history" => json!({ "asset": text("table"), "versions": [
+                { "delta_version": 1, "version": digest("v2"), "at": "2026-11-23T11:40:00Z", "action": "build", "rows": 2, "tags": ["before-launch"] },
+                { "delta_version": 0, "version": digest("v1"), "at": "2026-11-22T11:40:00Z", "action": "build", "rows": 1, "tags": [], "removed_at": "2026-11-23T11:50:00Z" } ] }),
+            "data_show" if text("table").ends_with("@0") => return missing(),
+            "data_show" => {
+                json!({ "asset": "models/sections", "delta_version": 1, "version": digest("v2"), "total": 2,
+                "columns": [ { "name": "heading", "type": "text" } ], "rows": [[if self.hostile { NASTY } else { "Rolling back" }], [null]], "truncated": false })
+            }
+            "data_gc" => {
+                json!({ "dry_run": true, "held": [ { "asset": "models/sections", "delta_version": 1, "version": digest("v2"), "by": ["newest", "release assistant"] } ] })
+            }
+            "data_sources" if self.empty => json!({ "sources": [] }),
+            "data_sources" => {
+                json!({ "sources": [self.source_json(), { "source": "sources/manual", "name": "manual", "kind": "files", "table": "documents", "rows": 12, "lands": "build", "landed_at": "2026-11-23T11:40:00Z" }] })
+            }
+            "data_source" if text("source") != "sources/orders" => return missing(),
+            "data_source" => self.source_json(),
+            "data_quarantine" => {
+                json!({ "source": text("source"), "waiting": 30, "replayed": 2, "more": true, "rows": [
+                { "partition": "orders-0", "offset": 812, "rule": "type", "reason": "`total` must be bigint, not \"x\"", "format": "kafka",
+                  "payload": if self.hostile { NASTY.to_owned() } else { "{\"value\":\"a\u{202e}b\"}".to_owned() }, "arrived_at": "2026-11-23T11:40:00Z" } ] })
+            }
+            "data_replay" => json!({ "tried": 3, "passed": 2, "failed": 1, "finished": 0 }),
+            _ => return missing(),
+        })
+    }
+}
+
 impl Backend for Fake {
     fn run(&self, op: Value, events: &dyn Events, cancel: &Cancel) -> Result<Value, Failure> {
         let text = |name: &str| op[name].as_str().unwrap_or_default().to_owned();
@@ -303,34 +342,7 @@ impl Backend for Fake {
                 json!({ "chunk": text("chunk"), "path": "guide/releases.md", "heading": "Rolling back",
                 "body": "Releases are pointers.\n\nWhen something is wrong, run `sextant rollback`: the pointer moves back in one transaction. Nothing is rebuilt.\n\nRequests in progress stay with the release they began with." })
             }
-            "data_tables" if self.empty => json!({ "tables": [] }),
-            "data_tables" => {
-                json!({ "tables": [ { "name": "sections", "asset": "models/sections", "version": digest("v2"), "delta_version": 1, "rows": 2,
-                "columns": [ { "name": "heading", "type": "text" } ], "built_at": "2026-11-23T11:40:00Z" } ] })
-            }
-            "data_history" => json!({ "asset": text("table"), "versions": [
-                { "delta_version": 1, "version": digest("v2"), "at": "2026-11-23T11:40:00Z", "action": "build", "rows": 2, "tags": ["before-launch"] },
-                { "delta_version": 0, "version": digest("v1"), "at": "2026-11-22T11:40:00Z", "action": "build", "rows": 1, "tags": [], "removed_at": "2026-11-23T11:50:00Z" } ] }),
-            "data_show" if text("table").ends_with("@0") => return missing(),
-            "data_show" => {
-                json!({ "asset": "models/sections", "delta_version": 1, "version": digest("v2"), "total": 2,
-                "columns": [ { "name": "heading", "type": "text" } ], "rows": [[if self.hostile { NASTY } else { "Rolling back" }], [null]], "truncated": false })
-            }
-            "data_gc" => {
-                json!({ "dry_run": true, "held": [ { "asset": "models/sections", "delta_version": 1, "version": digest("v2"), "by": ["newest", "release assistant"] } ] })
-            }
-            "data_sources" if self.empty => json!({ "sources": [] }),
-            "data_sources" => {
-                json!({ "sources": [self.source_json(), { "source": "sources/manual", "name": "manual", "kind": "files", "table": "documents", "rows": 12, "lands": "build", "landed_at": "2026-11-23T11:40:00Z" }] })
-            }
-            "data_source" if text("source") != "sources/orders" => return missing(),
-            "data_source" => self.source_json(),
-            "data_quarantine" => {
-                json!({ "source": text("source"), "waiting": 30, "replayed": 2, "more": true, "rows": [
-                { "partition": "orders-0", "offset": 812, "rule": "type", "reason": "`total` must be bigint, not \"x\"", "format": "kafka",
-                  "payload": if self.hostile { NASTY.to_owned() } else { "{\"value\":\"a\u{202e}b\"}".to_owned() }, "arrived_at": "2026-11-23T11:40:00Z" } ] })
-            }
-            "data_replay" => json!({ "tried": 3, "passed": 2, "failed": 1, "finished": 0 }),
+            data if data.starts_with("data_") => self.data(data, &op)?,
             "build" => self.build(events),
             "rollback" => json!({ "name": "assistant", "from": digest("r2"), "to": digest("r1") }),
             "release_promote" if text("digest") == digest("r3") => {

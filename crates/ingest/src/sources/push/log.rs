@@ -363,6 +363,7 @@ impl Header {
             Format::CloudEvent => 1,
             Format::Raw => 2,
             Format::Kafka => 3,
+            Format::Postgres => 4,
         });
         bytes.extend_from_slice(&self.hash.to_le_bytes());
         bytes.extend_from_slice(text);

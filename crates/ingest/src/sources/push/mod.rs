@@ -141,7 +141,7 @@ impl PushAsset {
 fn decode(format: Format, text: &str) -> Result<Fields, Fault> {
     let fields = arrival::fields(format, text)?;
     match format {
-        Format::Json | Format::Raw | Format::Kafka => Ok(fields),
+        Format::Json | Format::Raw | Format::Kafka | Format::Postgres => Ok(fields),
         Format::CloudEvent => cloud::columns(fields),
     }
 }

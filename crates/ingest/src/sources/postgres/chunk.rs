@@ -1,0 +1,273 @@
+//! How do the open rows of a batch become typed columns? Values that were not sent are taken from where
+//! they are, texts are read as the column's type, and what does not fit is set aside with its reason.
+
+use std::{collections::HashMap, sync::Arc};
+
+use datafusion::arrow::{
+    array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch},
+    compute::{cast, interleave},
+    row::{RowConverter, SortField},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    OnUnfit, PARTITION,
+    batch::{Base, Batch, Row},
+    pgoutput::Cell,
+    spill::DELETED,
+};
+use crate::{
+    arrival::{Fault, Format, Record},
+    error::{DataError, Result},
+};
+
+/// Longest part of a value that a reason repeats.
+const SHOWN_CHARS: usize = 80;
+
+impl Batch {
+    /// The keys that must be looked up in the table before the open rows can be closed.
+    pub(super) fn wanted_keys(&self) -> Result<Option<RecordBatch>> {
+        if self.wanted.is_empty() {
+            return Ok(None);
+        }
+        let mut columns = Vec::with_capacity(self.layout.key.len());
+        for at in &self.layout.key {
+            let column = &self.layout.columns[*at];
+            let texts: Vec<Option<&str>> =
+                self.wanted.iter().map(|cells| text(&cells[*at])).collect();
+            columns.push((column.name(), column.kind.column(&texts, &mut Vec::new())));
+        }
+        RecordBatch::try_from_iter(columns).map(Some).map_err(DataError::engine)
+    }
+
+    /// Closes the open rows. `found` are the rows of the table with the wanted keys.
+    pub(super) fn close_open(&mut self, found: Option<&RecordBatch>) -> Result<()> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let found = found.map(|rows| self.in_layout(rows)).transpose()?;
+        let bases = Bases::new(self, found.as_ref())?;
+        let mut reasons: Vec<Option<Fault>> = Vec::with_capacity(self.open.len());
+        for (row, base) in self.open.iter().zip(&bases.of_row) {
+            reasons.push(base_fault(self, row, *base));
+        }
+        let mut columns = Vec::with_capacity(self.layout.columns.len() + 2);
+        for at in 0..self.layout.columns.len() {
+            columns.push(self.column(at, &bases, &mut reasons)?);
+        }
+        let bad = self.set_aside(&mut columns, &reasons)?;
+        let chunk = RecordBatch::try_new(Arc::clone(self.closed.schema()), columns);
+        self.close(chunk.map_err(DataError::engine)?, bad)
+    }
+
+    /// One column of the open rows.
+    fn column(&self, at: usize, bases: &Bases, reasons: &mut [Option<Fault>]) -> Result<ArrayRef> {
+        let column = &self.layout.columns[at];
+        let mut texts = Vec::with_capacity(self.open.len());
+        for (row, reason) in self.open.iter().zip(reasons.iter_mut()) {
+            let cell = row.cells.get(at).unwrap_or(&Cell::Null);
+            if let (Cell::Text(bytes), None) = (cell, &text(cell)) {
+                let shown = String::from_utf8_lossy(bytes);
+                let words = format!("`{}` is {}, which is not UTF-8", column.name(), cut(&shown));
+                reason.get_or_insert_with(|| Fault::new("utf8", words));
+            }
+            texts.push(text(cell));
+        }
+        let mut unfit = Vec::new();
+        let own = column.kind.column(&texts, &mut unfit);
+        let key = self.layout.key.contains(&at);
+        for row in unfit {
+            if self.layout.on_unfit == OnUnfit::Null && !key {
+                continue;
+            }
+            let shown = texts[row].map(cut).unwrap_or_default();
+            let words = format!("`{}` is {shown}, which its type here cannot hold", column.name());
+            reasons[row].get_or_insert_with(|| Fault::new("type", words));
+        }
+        if key {
+            for (row, reason) in reasons.iter_mut().enumerate() {
+                if own.is_null(row) {
+                    let words = format!("the key column `{}` has no value", column.name());
+                    reason.get_or_insert_with(|| Fault::new("key", words));
+                }
+            }
+        }
+        bases.fill(self, at, own)
+    }
+
+    /// Takes what does not fit out of the rows: what stays of it is that the row goes away.
+    fn set_aside(
+        &mut self,
+        columns: &mut Vec<ArrayRef>,
+        reasons: &[Option<Fault>],
+    ) -> Result<Vec<(Record, Fault)>> {
+        let gone: BooleanArray = self
+            .open
+            .iter()
+            .zip(reasons)
+            .map(|(row, reason)| Some(row.deleted || reason.is_some()))
+            .collect();
+        let first = self.begins_open();
+        for (at, row) in
+            (0..self.open.len()).filter(|at| gone.value(*at)).map(|at| (at, first + at))
+        {
+            // A row that no key names cannot be in the table.
+            let named = |key: &usize| columns[*key].is_valid(at);
+            if self.layout.key.is_empty() || !self.layout.key.iter().all(named) {
+                self.keep[row] = false;
+            }
+        }
+        for (at, column) in columns.iter_mut().enumerate() {
+            if !self.layout.key.contains(&at) && gone.true_count() > 0 {
+                *column =
+                    datafusion::arrow::compute::nullif(column, &gone).map_err(DataError::engine)?;
+            }
+        }
+        let places = self.open.iter().map(|row| row.place.lsn.number());
+        columns.push(Arc::new(Int64Array::from_iter_values(places)));
+        columns.push(Arc::new(gone));
+        let mut bad = Vec::new();
+        for (row, reason) in self.open.iter().zip(reasons) {
+            if let (Some(offset), Some(fault)) = (row.number, reason) {
+                bad.push((self.record(row, offset), fault.clone()));
+            }
+        }
+        Ok(bad)
+    }
+
+    /// A change as the quarantine keeps it.
+    fn record(&self, row: &Row, offset: i64) -> Record {
+        let mut values = Map::new();
+        for (column, cell) in self.layout.columns.iter().zip(&row.cells) {
+            let value = match cell {
+                Cell::Text(bytes) => Value::from(String::from_utf8_lossy(bytes)),
+                Cell::Null => Value::Null,
+                Cell::Unchanged => continue,
+            };
+            values.insert(column.name().to_owned(), value);
+        }
+        let lsn = row.place.lsn.to_string();
+        Record {
+            partition: PARTITION.into(),
+            offset,
+            arrived_at: row.place.at_us,
+            format: Format::Postgres,
+            text: json!({ "op": row.op, "lsn": lsn, "row": values }).to_string(),
+        }
+    }
+
+    /// Rows of the table with the columns and types of the batch.
+    fn in_layout(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let mut columns = Vec::with_capacity(self.layout.columns.len());
+        for column in &self.layout.columns {
+            let wanted = column.kind.data_type();
+            let values = match rows.column_by_name(column.name()) {
+                Some(values) => cast(values, &wanted).map_err(DataError::engine)?,
+                // It was added in this very batch.
+                None => datafusion::arrow::array::new_null_array(&wanted, rows.num_rows()),
+            };
+            columns.push((column.name(), values));
+        }
+        RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, values)| (name, values, true)),
+        )
+        .map_err(DataError::engine)
+    }
+}
+
+/// Why the values that were not sent are nowhere.
+fn base_fault(batch: &Batch, row: &Row, base: Option<(usize, usize)>) -> Option<Fault> {
+    let missing = row.cells.iter().position(|cell| *cell == Cell::Unchanged)?;
+    if base.is_some() {
+        return None;
+    }
+    let name = batch.layout.columns.get(missing).map_or("?", |column| column.name());
+    let words = format!(
+        "`{name}` was not sent, since the change has not touched it, and the row is not in the table"
+    );
+    Some(Fault::new("unchanged", words))
+}
+
+/// The rows from which values are taken that were not sent.
+struct Bases {
+    sources: Vec<RecordBatch>,
+    /// For each open row, the source and the row in it.
+    of_row: Vec<Option<(usize, usize)>>,
+}
+
+impl Bases {
+    fn new(batch: &Batch, found: Option<&RecordBatch>) -> Result<Self> {
+        let mut bases = Self { sources: Vec::new(), of_row: Vec::with_capacity(batch.open.len()) };
+        let mut chunks: HashMap<usize, usize> = HashMap::new();
+        let mut of_key = Vec::new();
+        if let Some(found) = found {
+            of_key = match_keys(batch, found)?;
+            bases.sources.push(found.clone());
+        }
+        for row in &batch.open {
+            let place = match row.base {
+                None | Some(Base::Nowhere) => None,
+                Some(Base::Table(key)) => of_key.get(key).copied().flatten().map(|row| (0, row)),
+                Some(Base::Chunk(number, row)) => {
+                    let source = match chunks.get(&number) {
+                        Some(source) => *source,
+                        None => {
+                            let chunk = batch.closed.chunk(number).map_err(DataError::engine)?;
+                            bases.sources.push(chunk);
+                            chunks.insert(number, bases.sources.len() - 1);
+                            bases.sources.len() - 1
+                        }
+                    };
+                    let gone = bases.sources[source].column_by_name(DELETED);
+                    let gone = gone.is_some_and(|gone| gone.as_boolean().value(row));
+                    (!gone).then_some((source, row))
+                }
+            };
+            bases.of_row.push(place);
+        }
+        Ok(bases)
+    }
+
+    /// Puts the values of the bases where a row has none of its own.
+    fn fill(&self, batch: &Batch, at: usize, own: ArrayRef) -> Result<ArrayRef> {
+        let unchanged = |row: &Row| row.cells.get(at) == Some(&Cell::Unchanged);
+        if !batch.open.iter().any(unchanged) {
+            return Ok(own);
+        }
+        let mut values: Vec<&dyn datafusion::arrow::array::Array> = vec![&own];
+        values.extend(self.sources.iter().map(|source| source.column(at).as_ref()));
+        let places =
+            batch.open.iter().zip(&self.of_row).enumerate().map(|(number, (row, base))| match base
+                .filter(|_| unchanged(row))
+            {
+                Some((source, row)) => (source + 1, row),
+                None => (0, number),
+            });
+        interleave(&values, &places.collect::<Vec<_>>()).map_err(DataError::engine)
+    }
+}
+
+/// For each wanted key, the row of the table that has it.
+fn match_keys(batch: &Batch, found: &RecordBatch) -> Result<Vec<Option<usize>>> {
+    let Some(wanted) = batch.wanted_keys()? else { return Ok(Vec::new()) };
+    let fields = wanted.columns().iter().map(|column| SortField::new(column.data_type().clone()));
+    let converter = RowConverter::new(fields.collect()).map_err(DataError::engine)?;
+    let keys: Vec<ArrayRef> =
+        batch.layout.key.iter().map(|at| Arc::clone(found.column(*at))).collect();
+    let there = converter.convert_columns(&keys).map_err(DataError::engine)?;
+    let asked = converter.convert_columns(wanted.columns()).map_err(DataError::engine)?;
+    let rows: HashMap<_, _> = there.iter().enumerate().map(|(at, row)| (row.owned(), at)).collect();
+    Ok(asked.iter().map(|row| rows.get(&row.owned()).copied()).collect())
+}
+
+/// The text of a value; `None` for null, for what was not sent, and for what is no text.
+fn text(cell: &Cell) -> Option<&str> {
+    std::str::from_utf8(cell.bytes()?).ok()
+}
+
+fn cut(text: &str) -> String {
+    if text.chars().count() <= SHOWN_CHARS {
+        return text.to_owned();
+    }
+    text.chars().take(SHOWN_CHARS).chain(['…']).collect()
+}

@@ -1,0 +1,366 @@
+//! How does a batch become commits? What does not fit goes to the quarantine first; the rows follow in
+//! the commit that moves the table's mark, appended, merged by their key, or in the place of all.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use datafusion::{
+    arrow::{array::RecordBatch, datatypes::Field},
+    catalog::{TableProvider as _, streaming::StreamingTable},
+    common::{Column as Name, JoinType, ScalarValue},
+    datasource::{MemTable, provider_as_source},
+    logical_expr::LogicalPlanBuilder,
+    prelude::{Expr, SessionContext, lit},
+};
+use deltalake_core::{
+    DeltaTableError,
+    delta_datafusion::DeltaSessionContext,
+    kernel::{StructField, engine::arrow_conversion::TryIntoKernel as _},
+    operations::write::SchemaMode,
+    protocol::SaveMode,
+};
+use futures::TryStreamExt as _;
+use serde_json::json;
+use sextant_core::Digest;
+
+use super::{
+    PARTITION,
+    batch::{Batch, Counts, Ready},
+    note::Note,
+    spill::{DELETED, Spill},
+    subject::Column,
+};
+use crate::{
+    Ingest,
+    arrival::{ArrivalState, Target, properties, txn_app, txn_mark},
+    error::{DataError, Result},
+    failpoint,
+};
+use sextant_data::{content, table::KEEP_ALL};
+
+/// The word under which a table's mark is kept, behind the asset.
+pub(super) const MARK: &str = "lsn";
+
+/// How rows get into a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Append,
+    /// A copy: in the place of all rows, also of those in quarantine, with the columns as they are now.
+    Anew,
+    /// In the place of all rows that the source has taken away.
+    Emptied,
+    /// By their key.
+    Merge,
+}
+
+/// The tables of a source and what is written into them.
+pub(super) struct Tables {
+    pub(super) engine: Ingest,
+    pub(super) main: Target,
+    pub(super) quarantine: Target,
+}
+
+impl Tables {
+    /// The numbers of the changes from `next` on that lie in quarantine already.
+    pub(super) async fn held(&self, next: i64) -> Result<std::collections::HashSet<i64>> {
+        let own = self.quarantine_mark().await?;
+        match self.quarantine.meta()? {
+            Some(meta) if own.is_some_and(|own| own >= next) => {
+                self.engine.held_behind(&meta, PARTITION, next - 1).await
+            }
+            _ => Ok(std::collections::HashSet::new()),
+        }
+    }
+
+    /// The account after so many changes.
+    pub(super) fn account(&self, counts: &Counts, note: &Note) -> ArrivalState {
+        let mut state = self.main.state.clone();
+        state.files.clear();
+        state.released.clear();
+        state.arrived += counts.arrived;
+        state.quarantined += counts.quarantined;
+        state.landed += counts.arrived - counts.quarantined;
+        state.marks = BTreeMap::from([(MARK.to_owned(), note.lsn.number())]);
+        state.note = Some(note.to_value());
+        state
+    }
+
+    /// The account after a copy: of what the tables hold then.
+    pub(super) fn account_anew(&self, counts: &Counts, note: &Note) -> ArrivalState {
+        let mut state = self.account(counts, note);
+        state.arrived = counts.arrived;
+        state.quarantined = counts.quarantined;
+        state.landed = counts.arrived - counts.quarantined;
+        state.replayed = 0;
+        state
+    }
+
+    async fn quarantine_mark(&self) -> Result<Option<i64>> {
+        let app = txn_app(&self.quarantine.asset, PARTITION);
+        txn_mark(&self.quarantine.table, &app).await
+    }
+
+    /// Closes the open rows of a batch; values that were not sent are looked up in the table.
+    pub(super) async fn close(&self, batch: &mut Batch) -> Result<()> {
+        let found = match batch.wanted_keys()? {
+            Some(keys) => self.rows_of(keys).await?,
+            None => None,
+        };
+        batch.close_open(found.as_ref())
+    }
+
+    /// The rows of the table with these keys.
+    async fn rows_of(&self, keys: RecordBatch) -> Result<Option<RecordBatch>> {
+        if self.main.table.version().is_none() {
+            return Ok(None);
+        }
+        let schema = keys.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let context = self.engine.session();
+        let provider = self.main.table.table_provider().await;
+        let provider = provider.map_err(|error| {
+            DataError::table("open", &self.main.asset)(DeltaTableError::from(error))
+        })?;
+        let found = context
+            .read_table(provider)
+            .and_then(|rows| {
+                let keys = context.read_batch(keys.clone())?;
+                rows.join(keys, JoinType::LeftSemi, &names, &names, None)
+            })
+            .map_err(DataError::engine)?;
+        let stream = found.execute_stream().await.map_err(DataError::engine)?;
+        let schema = stream.schema();
+        let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(DataError::engine)?;
+        let rows = datafusion::arrow::compute::concat_batches(&schema, &batches);
+        rows.map(Some).map_err(DataError::engine)
+    }
+
+    /// Writes a batch: the quarantine, then the table with its account and its mark.
+    pub(super) async fn write(
+        &mut self,
+        ready: Ready,
+        way: Way,
+        key: &[String],
+        state: ArrivalState,
+        mark: i64,
+    ) -> Result<()> {
+        failpoint("data.arrival.before_quarantine")?;
+        self.set_aside(ready.bad, ready.last, way == Way::Anew).await?;
+        failpoint("data.arrival.after_quarantine")?;
+        let marks = vec![(txn_app(&self.main.asset, MARK), mark)];
+        let changed = ready.rows.digest();
+        match way {
+            Way::Append | Way::Anew | Way::Emptied => {
+                let rows = ready.rows.table(Some(ready.keep), false).map_err(DataError::engine)?;
+                let content = content_after(&self.main, "append", way, &changed);
+                self.main =
+                    put(&self.engine, self.main.copy(), rows, way, content, marks, state).await?;
+            }
+            Way::Merge => {
+                let rows = ready.rows.table(Some(ready.keep), true).map_err(DataError::engine)?;
+                self.merge(rows, key, &changed, marks, state).await?;
+            }
+        }
+        failpoint("data.arrival.after_commit")
+    }
+
+    /// Moves the mark and nothing else.
+    pub(super) async fn write_mark(&mut self, state: ArrivalState, mark: i64) -> Result<()> {
+        let schema = self.main.schema();
+        let schema =
+            schema.ok_or_else(|| DataError::engine("a table without columns has a mark"))?;
+        let rows =
+            MemTable::try_new(Arc::clone(&schema), vec![vec![RecordBatch::new_empty(schema)]]);
+        let marks = vec![(txn_app(&self.main.asset, MARK), mark)];
+        let content = self.main.content.unwrap_or_else(|| Digest::of(""));
+        let rows = rows.map_err(DataError::engine)?;
+        self.main = put_rows(
+            &self.engine,
+            self.main.copy(),
+            Arc::new(rows),
+            Way::Append,
+            content,
+            marks,
+            state,
+        )
+        .await?;
+        Ok(())
+    }
+
+    async fn set_aside(&mut self, bad: Spill, last: i64, anew: bool) -> Result<()> {
+        let exists = self.quarantine.table.version().is_some();
+        if bad.rows() == 0 && !(anew && exists) {
+            return Ok(());
+        }
+        let own = self.quarantine_mark().await?.unwrap_or(last);
+        let mark = if anew { last } else { last.max(own) };
+        let marks = vec![(txn_app(&self.quarantine.asset, PARTITION), mark)];
+        let changed = bad.digest();
+        let way = if anew && exists { Way::Anew } else { Way::Append };
+        let rows = bad.table(None, false).map_err(DataError::engine)?;
+        let content = content_after(&self.quarantine, "append", way, &changed);
+        let (target, state) = (self.quarantine.copy(), ArrivalState::default());
+        self.quarantine = put(&self.engine, target, rows, way, content, marks, state).await?;
+        Ok(())
+    }
+
+    async fn merge(
+        &mut self,
+        rows: StreamingTable,
+        key: &[String],
+        changed: &Digest,
+        marks: Vec<(String, i64)>,
+        state: ArrivalState,
+    ) -> Result<()> {
+        let content = content_after(&self.main, "merge", Way::Merge, changed);
+        let failed = |error| DataError::table("merge into", &self.main.asset)(error);
+        let schema = rows.schema();
+        let names: Vec<String> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .filter(|name| name != DELETED)
+            .collect();
+        let context: SessionContext =
+            DeltaSessionContext::with_runtime_env(self.engine.environment()).into();
+        let source = context.read_table(Arc::new(rows)).map_err(DataError::engine)?;
+        let of = |relation: &str, name: &str| Expr::Column(Name::new(Some(relation), name));
+        let matches = key
+            .iter()
+            .map(|name| of("target", name).eq(of("source", name)))
+            .reduce(Expr::and)
+            .ok_or_else(|| DataError::engine("a merge has no key"))?;
+        let deleted = of("source", DELETED);
+        let (table, _) = self
+            .main
+            .table
+            .clone()
+            .merge(source, matches)
+            .with_source_alias("source")
+            .with_target_alias("target")
+            .with_session_state(Arc::new(context.state()))
+            .with_commit_properties(properties(&content, &marks, &state))
+            .when_matched_delete(|delete| delete.predicate(deleted.clone().is_true()))
+            .map_err(failed)?
+            .when_matched_update(|update| {
+                names.iter().fold(update, |update, name| {
+                    update.update(Name::from_name(name), of("source", name))
+                })
+            })
+            .map_err(failed)?
+            .when_not_matched_insert(|insert| {
+                names.iter().fold(insert.predicate(deleted.is_not_true()), |insert, name| {
+                    insert.set(Name::from_name(name), of("source", name))
+                })
+            })
+            .map_err(failed)?
+            .await
+            .map_err(failed)?;
+        self.main.table = table;
+        self.main.content = Some(content);
+        self.main.state = state;
+        Ok(())
+    }
+
+    /// Gives the table columns that were added, and its rows the value that they have in them.
+    pub(super) async fn widen(
+        &mut self,
+        column: &Column,
+        value: Option<&str>,
+        state: &ArrivalState,
+    ) -> Result<()> {
+        let failed = |error| DataError::table("widen", &self.main.asset)(error);
+        let change = Digest::of(json!([column.name(), value]).to_string());
+        let there = self.main.schema().is_some_and(|it| it.field_with_name(column.name()).is_ok());
+        if !there {
+            let field = Field::new(column.name(), column.kind.data_type(), true);
+            let field: StructField =
+                (&field).try_into_kernel().map_err(|error| failed(DeltaTableError::from(error)))?;
+            let content = content_after(&self.main, "column", Way::Merge, &change);
+            let add = self.main.table.clone().add_columns().with_fields([field]);
+            let add = add.with_commit_properties(properties(&content, &[], &self.main.state));
+            self.main.table = add.await.map_err(failed)?;
+            self.main.content = Some(content);
+        }
+        if let Some(value) = value {
+            let values = column.kind.column(&[Some(value)], &mut Vec::new());
+            let value = ScalarValue::try_from_array(&values, 0).map_err(DataError::engine)?;
+            let content = content_after(&self.main, "fill", Way::Merge, &change);
+            let session = DeltaSessionContext::with_runtime_env(self.engine.environment());
+            let (table, _) = self
+                .main
+                .table
+                .clone()
+                .update()
+                .with_update(Name::from_name(column.name()), lit(value))
+                .with_session_state(Arc::new(session.state()))
+                .with_commit_properties(properties(&content, &[], state))
+                .await
+                .map_err(failed)?;
+            self.main.table = table;
+            self.main.content = Some(content);
+        }
+        self.main.state = state.clone();
+        Ok(())
+    }
+}
+
+/// The content of a table after a change.
+fn content_after(target: &Target, what: &str, way: Way, changed: &Digest) -> Digest {
+    let before = target.content.as_ref().filter(|_| matches!(way, Way::Append | Way::Merge));
+    content::after_change(before, what, changed)
+}
+
+async fn put(
+    engine: &Ingest,
+    target: Target,
+    rows: StreamingTable,
+    way: Way,
+    content: Digest,
+    marks: Vec<(String, i64)>,
+    state: ArrivalState,
+) -> Result<Target> {
+    put_rows(engine, target, Arc::new(rows), way, content, marks, state).await
+}
+
+async fn put_rows(
+    engine: &Ingest,
+    mut target: Target,
+    rows: Arc<dyn datafusion::catalog::TableProvider>,
+    way: Way,
+    content: Digest,
+    marks: Vec<(String, i64)>,
+    state: ArrivalState,
+) -> Result<Target> {
+    let failed = DataError::table("write", &target.asset);
+    let plan = LogicalPlanBuilder::scan("rows", provider_as_source(rows), None);
+    let plan = plan.and_then(LogicalPlanBuilder::build).map_err(DataError::engine)?;
+    let session = DeltaSessionContext::with_runtime_env(engine.environment());
+    let mut properties = properties(&content, &marks, &state);
+    let first = target.table.version().is_none();
+    if first {
+        // Who loses the race for a table's first commit would be let through otherwise.
+        properties = properties.with_max_retries(0);
+    }
+    let write = target
+        .table
+        .write(Vec::new())
+        .with_input_plan(plan)
+        .with_session_state(Arc::new(session.state()))
+        .with_table_name(target.name.clone())
+        .with_commit_properties(properties);
+    let write = match way {
+        Way::Anew | Way::Emptied if !first => {
+            write.with_save_mode(SaveMode::Overwrite).with_schema_mode(SchemaMode::Overwrite)
+        }
+        _ => write.with_save_mode(SaveMode::Append).with_schema_mode(SchemaMode::Merge),
+    };
+    let write = if first {
+        write.with_configuration(KEEP_ALL.map(|(key, value)| (key, Some(value))))
+    } else {
+        write
+    };
+    target.table = write.await.map_err(failed)?;
+    target.content = Some(content);
+    target.state = state;
+    Ok(target)
+}

@@ -1,0 +1,238 @@
+//! Where do rows wait until their commit? In memory up to a bound, behind that in files of the spill
+//! folder, a chunk each. So a table can be copied, and a transaction can be landed whole, that is larger
+//! than memory.
+
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use datafusion::{
+    arrow::{
+        array::{BooleanArray, RecordBatch},
+        compute::{and, filter_record_batch, not},
+        datatypes::{Schema, SchemaRef},
+        error::ArrowError,
+        ipc::{reader::FileReader, writer::FileWriter},
+        row::{RowConverter, SortField},
+    },
+    catalog::streaming::StreamingTable,
+    common::DataFusionError,
+    execution::TaskContext,
+    physical_plan::{
+        SendableRecordBatchStream, stream::RecordBatchStreamAdapter, streaming::PartitionStream,
+    },
+};
+use sextant_core::{Digest, DigestHasher};
+use tempfile::NamedTempFile;
+
+/// Most bytes of rows that wait in memory.
+const MEMORY_BYTES_MAX: usize = 32 << 20;
+/// The column that says whether a row is to be taken away; it is in no table.
+pub(super) const DELETED: &str = "_sextant_deleted";
+
+#[derive(Debug)]
+enum Chunk {
+    Memory(RecordBatch),
+    File(NamedTempFile),
+}
+
+impl Chunk {
+    fn read(&self) -> Result<RecordBatch, ArrowError> {
+        match self {
+            Self::Memory(batch) => Ok(batch.clone()),
+            Self::File(file) => {
+                let mut reader =
+                    FileReader::try_new(BufReader::new(File::open(file.path())?), None)?;
+                let missing = || ArrowError::IpcError("a spilled chunk is empty".to_owned());
+                reader.next().ok_or_else(missing)?
+            }
+        }
+    }
+}
+
+/// A digest of rows in any order: equal rows, equally often, give equal digests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct RowSum([u64; 4]);
+
+impl RowSum {
+    pub(super) fn digest(&self) -> Digest {
+        let mut hasher = DigestHasher::new();
+        for word in self.0 {
+            hasher.update(word.to_le_bytes());
+        }
+        hasher.finish()
+    }
+
+    pub(super) fn add(&mut self, row: &[u8]) {
+        let digest = Digest::of(row);
+        let mut carry = false;
+        for (sum, bytes) in self.0.iter_mut().zip(digest.as_raw().chunks_exact(8)) {
+            let mut word = [0; 8];
+            word.copy_from_slice(bytes);
+            let (with, over) = sum.overflowing_add(u64::from_le_bytes(word));
+            let (with, over_again) = with.overflowing_add(carry.into());
+            (*sum, carry) = (with, over || over_again);
+        }
+    }
+}
+
+/// Rows on their way into a table.
+#[derive(Debug)]
+pub(super) struct Spill {
+    folder: PathBuf,
+    schema: SchemaRef,
+    chunks: Vec<Chunk>,
+    bytes: usize,
+    rows: u64,
+    sum: RowSum,
+    /// How many of the columns, from the first, the sum is made of.
+    summed: usize,
+}
+
+impl Spill {
+    /// Rows of these columns; `summed` of them decide whether two of them are the same.
+    pub(super) fn new(folder: PathBuf, schema: SchemaRef, summed: usize) -> Self {
+        let (chunks, sum) = (Vec::new(), RowSum::default());
+        Self { folder, schema, chunks, bytes: 0, rows: 0, sum, summed }
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a chunk.
+    pub(super) fn push(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+        self.count(&batch)?;
+        self.rows += batch.num_rows() as u64;
+        self.bytes += batch.get_array_memory_size();
+        if self.bytes <= MEMORY_BYTES_MAX {
+            self.chunks.push(Chunk::Memory(batch));
+            return Ok(());
+        }
+        let file = NamedTempFile::new_in(&self.folder)?;
+        let mut writer = FileWriter::try_new(BufWriter::new(file.as_file()), &batch.schema())?;
+        writer.write(&batch)?;
+        writer.finish()?;
+        drop(writer);
+        self.chunks.push(Chunk::File(file));
+        Ok(())
+    }
+
+    fn count(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let columns = &batch.columns()[..self.summed.min(batch.num_columns())];
+        let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
+        let converter = RowConverter::new(fields.collect())?;
+        for row in &converter.convert_columns(columns)? {
+            self.sum.add(row.as_ref());
+        }
+        Ok(())
+    }
+
+    /// The digest of the rows, in any order, with the names and types of their columns.
+    pub(super) fn digest(&self) -> Digest {
+        let mut hasher = DigestHasher::new();
+        for field in self.schema.fields().iter().take(self.summed) {
+            hasher
+                .update(field.name())
+                .update([0])
+                .update(field.data_type().to_string())
+                .update([0]);
+        }
+        hasher.update(self.rows.to_le_bytes());
+        hasher.update(self.sum.digest().as_raw());
+        hasher.finish()
+    }
+
+    /// One chunk again.
+    pub(super) fn chunk(&self, number: usize) -> Result<RecordBatch, ArrowError> {
+        let chunk = self.chunks.get(number);
+        chunk.ok_or_else(|| ArrowError::IpcError("no such chunk".to_owned()))?.read()
+    }
+
+    /// The rows as a table to be read. `keep` says of each row whether it counts; `deletions` whether
+    /// those that are to be taken away are among them, marked in a column.
+    pub(super) fn table(
+        self,
+        keep: Option<Vec<bool>>,
+        deletions: bool,
+    ) -> Result<StreamingTable, DataFusionError> {
+        let marked = self.schema.index_of(DELETED).ok();
+        let schema = match marked {
+            Some(marked) if !deletions => {
+                let others = self.schema.fields().iter().enumerate();
+                let others =
+                    others.filter(|(at, _)| *at != marked).map(|(_, field)| Arc::clone(field));
+                Arc::new(Schema::new(others.collect::<Vec<_>>()))
+            }
+            _ => Arc::clone(&self.schema),
+        };
+        let rows =
+            Rows { schema: Arc::clone(&schema), spill: Arc::new(self), keep: keep.map(Arc::new) };
+        StreamingTable::try_new(schema, vec![Arc::new(rows)])
+    }
+}
+
+/// The rows of a spill, as often as they are asked for.
+#[derive(Debug)]
+struct Rows {
+    schema: SchemaRef,
+    spill: Arc<Spill>,
+    keep: Option<Arc<Vec<bool>>>,
+}
+
+impl PartitionStream for Rows {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (spill, keep) = (Arc::clone(&self.spill), self.keep.clone());
+        let schema = Arc::clone(&self.schema);
+        let mut row = 0;
+        let batches = (0..spill.chunks.len()).map(move |number| {
+            let batch = spill.chunk(number)?;
+            let from = row;
+            row += batch.num_rows();
+            Ok(shown(&batch, &schema, keep.as_ref().map(|keep| &keep[from..row]))?)
+        });
+        let stream = futures::stream::iter(batches);
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
+    }
+}
+
+/// The rows of a chunk that count, with the columns that are wanted.
+fn shown(
+    batch: &RecordBatch,
+    schema: &SchemaRef,
+    keep: Option<&[bool]>,
+) -> Result<RecordBatch, ArrowError> {
+    let mut kept = batch.clone();
+    let mut mask = keep.map(|keep| BooleanArray::from(keep.to_vec()));
+    let deleted = batch.schema().index_of(DELETED).ok();
+    if let Some(deleted) = deleted.filter(|_| schema.index_of(DELETED).is_err()) {
+        let column = batch.column(deleted).as_any().downcast_ref::<BooleanArray>();
+        let column =
+            column.ok_or_else(|| ArrowError::SchemaError("a mark is no mark".to_owned()))?;
+        let alive = not(column)?;
+        mask = Some(match mask {
+            Some(mask) => and(&mask, &alive)?,
+            None => alive,
+        });
+        kept.remove_column(deleted);
+    }
+    match mask {
+        Some(mask) => filter_record_batch(&kept, &mask),
+        None => Ok(kept),
+    }
+}

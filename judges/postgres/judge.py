@@ -1,0 +1,421 @@
+"""Does a table equal a table of a real PostgreSQL server exactly, whatever is killed in between? It is
+written by psycopg, read by deltalake and duckdb, and the rows are compared."""
+
+import argparse
+import atexit
+import json
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+import duckdb
+import psycopg
+from deltalake import DeltaTable
+from product import BINARY, check, close, run
+from server import Server
+
+arguments = argparse.ArgumentParser()
+arguments.add_argument("--faults", type=int, default=30)
+arguments.add_argument("--seed", type=int, default=7)
+arguments = arguments.parse_args()
+PASSWORD = "a-secret-of-the-judge"
+FIRST_ROWS = 20_000
+BIG_ROWS = 150_000
+
+random.seed(arguments.seed)
+work = pathlib.Path(tempfile.mkdtemp(prefix="sextant-postgres-"))
+work.chmod(0o755)
+atexit.register(shutil.rmtree, work, ignore_errors=True)
+project = work / "project"
+(project / "sources").mkdir(parents=True)
+(project / "sextant.toml").write_text('[project]\nname = "postgres"\n')
+server = Server(work / "server", PASSWORD)
+atexit.register(lambda: server.stop(signal.SIGQUIT))
+os.environ["JUDGE_PASSWORD"] = PASSWORD
+
+
+def url(password="${JUDGE_PASSWORD}", query="", port=None):
+    return f"postgres://postgres:{password}@127.0.0.1:{port or server.port}/postgres{query}"
+
+
+def write_source(name, more="", table=None, where=None):
+    (project / "sources" / f"{name}.toml").write_text(
+        f'type = "postgres"\nurl = "{where or url()}"\n'
+        + (f'table = "{table or "public." + name}"\n' if table != "" else "")
+        + more
+    )
+
+
+def build(name, expect=0):
+    return run("build", f"sources/{name}", project=project, expect=expect)
+
+
+def table(name):
+    return DeltaTable(str(project / ".sextant" / "tables" / f"sources-{name}"))
+
+
+def there(name):
+    return (project / ".sextant" / "tables" / f"sources-{name}" / "_delta_log").exists()
+
+
+def version(name):
+    return table(name).version() if there(name) else -1
+
+
+def mark(name):
+    return table(name).transaction_version(f"sextant:sources/{name}:lsn") if there(name) else None
+
+
+def plain(value):
+    if isinstance(value, (bytes, str, int, bool)) or value is None:
+        return value
+    return str(value)
+
+
+def rows(name):
+    """The rows of a table, without the column that is ours."""
+    found = table(name).to_pyarrow_table().drop_columns(["_lsn"])
+    names = found.column_names
+    return sorted((tuple(plain(row[n]) for n in names) for row in found.to_pylist()), key=repr), names
+
+
+def source_rows(select):
+    with server.connect() as connection:
+        cursor = connection.execute(select)
+        names = [column.name for column in cursor.description]
+        return sorted((tuple(map(plain, row)) for row in cursor.fetchall()), key=repr), names
+
+
+# Lists and JSON are kept as their text.
+SELECTS = {
+    "orders": "SELECT id, name, amount, note, at, to_json(tags)::text AS tags, doc::text AS doc, flag "
+    "FROM orders"
+}
+
+
+def same(name, what, select=None):
+    ours, ours_names = rows(name)
+    theirs, names = source_rows(select or SELECTS.get(name, f"SELECT * FROM {name}"))
+    missing, extra = set(theirs) - set(ours), set(ours) - set(theirs)
+    detail = f" missing {sorted(missing, key=repr)[:2]}, extra {sorted(extra, key=repr)[:2]}"
+    good = ours == theirs and ours_names == names
+    check(good, f"{what} ({len(theirs)} rows)" + ("" if good else detail))
+
+
+def account(name):
+    state = table(name).history(1)[0]["sextant.arrival"]
+    return json.loads(state) if isinstance(state, str) else state
+
+
+class Writer(threading.Thread):
+    """Changes two tables in transactions of all kinds until it is told to stop."""
+
+    def __init__(self, seed):
+        super().__init__(daemon=True)
+        self.random, self.running, self.transactions, self.broken = random.Random(seed), True, 0, 0
+
+    def run(self):
+        while self.running:
+            try:
+                with server.connect() as connection:
+                    while self.running:
+                        self.transaction(connection)
+                        self.transactions += 1
+                        time.sleep(self.random.uniform(0, 0.02))
+            except psycopg.Error:
+                self.broken += 1
+                time.sleep(0.1)
+
+    def transaction(self, connection):
+        chance, pick = self.random.random(), self.random.randrange
+        try:
+            with connection.transaction():
+                for _ in range(self.random.randint(1, 8)):
+                    self.change(connection, pick)
+                if chance < 0.1:
+                    raise ZeroDivisionError
+                if chance < 0.13:
+                    connection.execute(
+                        "INSERT INTO orders (id, name) SELECT g, 'many' FROM generate_series(%s, %s) g "
+                        "ON CONFLICT DO NOTHING",
+                        (first := 10**6 + pick(20_000), last := first + 2_000),
+                    )
+                    some = (first + 500, last - 500)
+                    connection.execute("UPDATE orders SET amount = id WHERE id BETWEEN %s AND %s", some)
+                    if chance < 0.11:
+                        connection.execute("DELETE FROM orders WHERE id BETWEEN %s AND %s", some)
+                if chance > 0.995:
+                    connection.execute("TRUNCATE items")
+        except ZeroDivisionError:
+            pass
+
+    def change(self, connection, pick):
+        kind, key = self.random.random(), pick(FIRST_ROWS * 2)
+        large = os.urandom(3_000).hex() if kind < 0.08 else "small"
+        if kind < 0.35:
+            connection.execute(
+                "INSERT INTO orders VALUES (%s, %s, %s, %s, now(), ARRAY['a b', NULL, '\"'], %s, true) "
+                "ON CONFLICT (id) DO NOTHING",
+                (key, f"n{key}\t\\\n", key / 7, large, json.dumps({"a": key})),
+            )
+        elif kind < 0.6:
+            connection.execute("UPDATE orders SET amount = amount + 1 WHERE id = %s", (key,))
+        elif kind < 0.65:
+            connection.execute("UPDATE orders SET note = %s WHERE id = %s", (os.urandom(3_000).hex(), key))
+        elif kind < 0.8:
+            connection.execute("DELETE FROM orders WHERE id = %s", (key,))
+        elif kind < 0.9:
+            connection.execute(
+                "UPDATE orders SET id = %s WHERE id = %s AND NOT EXISTS (SELECT FROM orders WHERE id = %s)",
+                (new := pick(FIRST_ROWS * 4), key, new),
+            )
+        else:
+            connection.execute(
+                "INSERT INTO items VALUES (%s, %s, %s) ON CONFLICT (a, b) DO UPDATE SET c = excluded.c",
+                (pick(50), f"b{pick(50)}", large),
+            )
+            connection.execute("UPDATE items SET b = b || 'x' WHERE a = %s AND length(b) < 9", (pick(50),))
+
+
+def exact():
+    server.sql(
+        "CREATE TABLE orders (id int PRIMARY KEY, name text, amount numeric(12,2), note text, "
+        "at timestamptz, tags text[], doc jsonb, flag bool);"
+        "ALTER TABLE orders ALTER note SET STORAGE EXTERNAL;"
+        f"INSERT INTO orders SELECT g, 'first', g, 'n', now() FROM generate_series(1, {FIRST_ROWS}) g;"
+        "CREATE TABLE items (a int, b text, c text, PRIMARY KEY (a, b));"
+        "ALTER TABLE items REPLICA IDENTITY FULL"
+    )
+    write_source("orders", 'mode = "cdc"\n')
+    write_source("items", 'mode = "cdc"\n')
+    writer = Writer(arguments.seed)
+    writer.start()
+    environment = {k: v for k, v in os.environ.items() if k != "SEXTANT_PROJECT"}
+    killed, ended, crashes, ahead, usual = 0, 0, 0, 0, 3.0
+    for fault in range(arguments.faults):
+        name = "items" if fault % 4 == 3 else "orders"
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            [BINARY, "build", f"sources/{name}"],
+            cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        if fault % 10 == 5:
+            time.sleep(random.uniform(0.1, usual))
+            server.stop(signal.SIGQUIT)
+            server.start()
+            crashes += 1
+        try:
+            process.wait(random.uniform(0.1, usual))
+            ended += 1
+            usual = max(0.5, time.monotonic() - begun)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            killed += 1
+        slots = server.sql("SELECT slot_name, confirmed_flush_lsn - '0/0' FROM pg_replication_slots")
+        for slot, confirmed in slots:
+            landed = mark(slot.removeprefix("sextant_"))
+            ahead += landed is not None and confirmed is not None and int(confirmed) > landed
+    writer.running = False
+    writer.join()
+    print(
+        f"   seed {arguments.seed}: {killed} builds killed, {ended} ended before, {crashes} crashes of "
+        f"the server, {writer.transactions} transactions"
+    )
+    check(killed >= arguments.faults // 4, f"at least a quarter of the builds were killed ({killed})")
+    for name in ("orders", "items"):
+        build(name)
+        same(name, f"`{name}` equals the source exactly")
+        state = account(name)
+        even = state["arrived"] == state["landed"] + state["quarantined"] and state["arrived"]
+        check(even, f"arrived = landed + quarantined ({state['arrived']} changes)")
+    check(ahead == 0, "no slot was acknowledged beyond its table's mark")
+    print(f"   `orders` landed in {version('orders') + 1} commits, `items` in {version('items') + 1}")
+    counted = duckdb.sql("SELECT count(*), count(DISTINCT id), sum(amount) FROM f", connection=files("orders"))
+    wanted = server.sql("SELECT count(*), count(*), sum(amount) FROM orders")[0]
+    check(counted.fetchall()[0] == wanted, f"duckdb counts the same {wanted}")
+    before = version("orders")
+    build("orders")
+    check(version("orders") == before, "a build without changes adds no version")
+    why = json.dumps(run("why", "sources/orders", project=project), ensure_ascii=False)
+    check("postgres:public.orders" in why and "LSN " in why, "`why` shows the table and the LSNs")
+
+
+def files(name):
+    connection = duckdb.connect()
+    connection.register("f", table(name).to_pyarrow_table())
+    return connection
+
+
+def big():
+    before = version("orders")
+    with server.connect() as connection, connection.transaction():
+        connection.execute(
+            "INSERT INTO orders (id, name, note) SELECT g, 'big', repeat('x', 200) "
+            f"FROM generate_series(10000000, {10_000_000 + BIG_ROWS}) g"
+        )
+        connection.execute("UPDATE orders SET flag = true, note = NULL WHERE id > 10000000 AND id % 3 = 0")
+    build("orders")
+    same("orders", "a large transaction lands whole")
+    check(version("orders") == before + 1, "and in one commit")
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10
+    print(f"   {BIG_ROWS * 4 // 3} changes in one transaction; most memory of any build: {most} MB")
+
+
+def shapes():
+    with server.connect() as connection, connection.transaction():
+        connection.execute("INSERT INTO items VALUES (900, 'before', 'x')")
+        connection.execute("ALTER TABLE items ADD COLUMN d int, ADD COLUMN e text DEFAULT 'old', "
+                           "ADD COLUMN f timestamp")  # fmt: skip
+        connection.execute("INSERT INTO items VALUES (901, 'after', 'x', 5, 'new', '2026-01-02 03:04:05')")
+    build("items")
+    same("items", "columns that were added are there, with their old default")
+    server.sql("UPDATE items SET e = NULL WHERE a = 900; ALTER TABLE items DROP COLUMN c")
+    check("SXT-3055" in json.dumps(build("items", expect=5)), "a dropped column stops the build")
+    write_source("items", 'mode = "cdc"\non_lost = "copy"\n')
+    build("items")
+    same("items", "with on_lost = copy it is copied again")
+    server.sql("INSERT INTO items VALUES (902, 'x')")
+    build("items")
+    same("items", "and followed from there")
+    server.sql("SELECT pg_drop_replication_slot('sextant_items'); INSERT INTO items VALUES (903, 'x')")
+    build("items")
+    same("items", "so it is after its slot was dropped")
+
+
+def lost():
+    server.sql("INSERT INTO orders (id) VALUES (-1)")
+    server.sql("SELECT pg_replication_slot_advance('sextant_orders', pg_current_wal_lsn())")
+    check("SXT-3054" in json.dumps(build("orders", expect=5)), "a slot that somebody moved is noticed")
+    server.sql("SELECT pg_drop_replication_slot('sextant_orders')")
+    check("SXT-3054" in json.dumps(build("orders", expect=5)), "a slot that is gone is noticed")
+    server.sql("SELECT pg_create_logical_replication_slot('sextant_other', 'pgoutput')")
+    server.sql("CREATE TABLE other (id int PRIMARY KEY)")
+    write_source("other", 'mode = "cdc"\n')
+    check("SXT-3053" in json.dumps(build("other", expect=2)), "a slot of somebody else is not taken")
+    left = server.sql("SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'sextant_other'")
+    check(left == [(1,)], "and not dropped")
+    server.sql("SELECT pg_drop_replication_slot('sextant_other')")
+
+
+TYPES = {
+    "int2": ["-32768", None], "int8": ["9223372036854775807"], "float4": ["1.5", "'NaN'"],
+    "float8": ["1e-300", "'-Infinity'"], "numeric(20,3)": ["12345678901234567.891", "-0.001"],
+    "numeric": ["123456789012345678901234567890.123456789"], "bool": ["true", "false"],
+    "text": ["''", "E'a\\tb\\n\\\\ü'"], "varchar(9)": ["'x'"], "char(3)": ["'a'"], "uuid":
+    ["'00112233-4455-6677-8899-aabbccddeeff'"], "bytea": ["'\\x00ff'", "''"], "date": ["'2024-02-29'"],
+    "timestamp": ["'2026-11-23 10:00:00.123456'"], "timestamptz": ["'1969-12-31 23:59:59.5+02'"],
+    "time": ["'10:00:00.5'"], "interval": ["'1 mon 2 days'"], "json": ["'{\"a\": 1}'"], "jsonb":
+    ["'[1, \"x\"]'"], "mood": ["'happy'"], "pay": ["12.50"], "int4range": ["'[1,5)'"], "inet": ["'10.1.0.0/16'"],
+}  # fmt: skip
+
+
+def types():
+    server.sql("CREATE TYPE mood AS ENUM ('happy'); CREATE DOMAIN pay AS numeric(9,2)")
+    columns = [f'"c {number}" {kind}'.replace("c ", "c") for number, kind in enumerate(TYPES)]
+    server.sql(f"CREATE TABLE kinds (id int PRIMARY KEY, {', '.join(columns)}, l int[], m text[])")
+    for number in range(2):
+        values = [str(them[number] if number < len(them) and them[number] else "NULL") for them in TYPES.values()]
+        server.sql(f"INSERT INTO kinds VALUES ({number}, {', '.join(values)}, '{{{{1,NULL}},{{3,4}}}}', "
+                   "ARRAY['a', 'b \"c', NULL, 'NULL'])")  # fmt: skip
+    casts = ", ".join(
+        f"c{number}::text" if kind in ("float4", "time", "interval", "json", "jsonb", "uuid", "int4range", "inet")
+        else f"c{number}" for number, kind in enumerate(TYPES)
+    )  # fmt: skip
+    lists = "'[[1,null],[3,4]]' AS l, '[\"a\",\"b \\\"c\",null,\"NULL\"]' AS m"
+    for mode in ("snapshot", "cdc"):
+        write_source(f"kinds_{mode}", f'mode = "{mode}"\n', table="kinds")
+        if mode == "cdc":
+            build("kinds_cdc")
+            server.sql("UPDATE kinds SET id = id + 10; UPDATE kinds SET id = id - 10")
+        build(f"kinds_{mode}")
+        ours, _ = rows(f"kinds_{mode}")
+        theirs, _ = source_rows(f"SELECT id, {casts}, {lists} FROM kinds")
+        ours = [tuple("nan" if value == "NaN" else value for value in row) for row in ours]
+        theirs = [tuple("nan" if value == "NaN" else value for value in row) for row in theirs]
+        differ = [pair for left, right in zip(ours, theirs) for pair in zip(left, right) if pair[0] != pair[1]]
+        check(not differ and len(ours) == 2, f"{mode}: every type keeps its values {differ or ''}")
+
+
+def quarantine():
+    server.sql("CREATE TABLE bad (id int PRIMARY KEY, day date); INSERT INTO bad VALUES (1, now()), (2, 'infinity')")
+    write_source("bad", 'mode = "cdc"\n')
+    build("bad")
+    server.sql("UPDATE bad SET day = '-infinity' WHERE id = 1")
+    build("bad")
+    held = table("bad__quarantine").to_pyarrow_table().to_pylist()
+    check(len(rows("bad")[0]) == 0 and len(held) == 2, "rows with infinite dates wait in quarantine")
+    payload = json.loads(held[-1]["payload"])
+    check(payload["row"]["day"].endswith("infinity") and "/" in payload["lsn"], "with their values and LSN")
+    server.sql("UPDATE bad SET day = '2026-01-01' WHERE id = 1; DELETE FROM bad WHERE id = 2")
+    build("bad")
+    same("bad", "a later change that fits brings the row in")
+    state = account("bad")
+    check(state["arrived"] == state["landed"] + state["quarantined"] == 5, "the account is even")
+
+
+def batches():
+    server.sql("CREATE TABLE facts (id int PRIMARY KEY, v text, seen timestamptz)")
+    server.sql("INSERT INTO facts SELECT g, 'a', '2026-01-01' FROM generate_series(1, 1000) g")
+    write_source("facts_all", table="facts")
+    write_source("facts_new", 'mode = "incremental"\ncursor = "seen"\n', table="facts")
+    select = "SELECT * FROM facts"
+    for name in ("facts_all", "facts_new"):
+        build(name)
+        same(name, f"{name}: the first copy", select)
+    server.sql("UPDATE facts SET v = 'b', seen = '2026-01-02' WHERE id < 10; "
+               "INSERT INTO facts VALUES (2000, 'late', '2026-01-01')")  # fmt: skip
+    build("facts_all")
+    same("facts_all", "a snapshot has all again", select)
+    build("facts_new")
+    same("facts_new", "incremental has what is new, and what came late at the same cursor", select)
+    before = [version("facts_all"), version("facts_new")]
+    server.sql("CREATE TABLE noise (a int); INSERT INTO noise VALUES (1)")
+    build("facts_all")
+    build("facts_new")
+    check(before == [version("facts_all"), version("facts_new")], "the same rows make no new version")
+    write_source("asked", "query = \"SELECT v, count(*) AS n FROM facts GROUP BY v\"\n", table="")
+    build("asked")
+    same("asked", "a query is a source", "SELECT v, count(*) AS n FROM facts GROUP BY v")
+
+
+def errors():
+    server.sql("CREATE TABLE keyless (a int)")
+    write_source("keyless", 'mode = "cdc"\n')
+    check("SXT-3053" in json.dumps(build("keyless", expect=2)), "a table without a key is refused")
+    write_source("absent")
+    check("SXT-3052" in json.dumps(build("absent", expect=4)), "a table that is not there is named")
+    write_source("wrong", table="facts", where=url("wrong${JUDGE_PASSWORD}"))
+    check("SXT-3051" in json.dumps(build("wrong", expect=7)), "a wrong password is refused")
+    if server.ca:
+        shutil.copy(server.ca, project / "ca.pem")
+        secure = url(query="?sslmode=verify-full")
+        write_source("secure", 'ca_file = "ca.pem"\n', table="facts", where=secure)
+        build("secure")
+        same("secure", "over TLS with a certificate that is known", "SELECT * FROM facts")
+        write_source("insecure", table="facts", where=secure)
+        check("SXT-3051" in json.dumps(build("insecure", expect=7)), "one that is not known is refused")
+    write_source("written", table="facts", where=url("written-down"))
+    failed = subprocess.run([BINARY, "build", "sources/written"], cwd=project, capture_output=True,
+                            text=True, env={**os.environ, "SEXTANT_PROJECT": ""}, check=False)  # fmt: skip
+    check("a secret must be a reference" in failed.stderr, "a password in the file is refused")
+    (project / "sources" / "written.toml").unlink()
+    secret = PASSWORD.encode()
+    stored = [path for path in project.rglob("*") if path.is_file()]
+    check(not any(secret in path.read_bytes() for path in stored), "the password is stored nowhere")
+    server.stop()
+    check("SXT-3050" in json.dumps(build("facts_all", expect=6)), "no server is said as such")
+
+
+for part in (exact, big, shapes, lost, types, quarantine, batches, errors):
+    started = time.monotonic()
+    part()
+    print(f"   {part.__name__}: {time.monotonic() - started:.0f} s")
+close(at_least=40)
