@@ -49,6 +49,8 @@ pub(crate) const TABLE_MIGRATIONS: &[&str] = &[
         name TEXT NOT NULL, asset TEXT NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
         delta_version INTEGER NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY (name, asset)) WITHOUT ROWID",
+    "CREATE TABLE data_tables_place (
+        only_one INTEGER PRIMARY KEY CHECK (only_one = 1), url TEXT NOT NULL, owner TEXT NOT NULL)",
 ];
 
 /// What we knew of a file when we last read it.
@@ -330,6 +332,22 @@ pub(crate) fn table_files(
     let file =
         |row: &Row| Ok((row.text(0)?.to_owned(), (row.int(1)?.cast_unsigned(), row.digest(2)?)));
     rows.iter().map(file).collect()
+}
+
+/// The address of the tables, empty for the data folder, and the id by which places know this data
+/// folder. Nothing when they were always in the data folder.
+pub(crate) fn tables_place(reader: &Reader) -> Result<Option<(String, String)>> {
+    let rows = reader.query("SELECT url, owner FROM data_tables_place", &[])?;
+    rows.first().map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()))).transpose()
+}
+
+/// Notes where the tables are, as [`tables_place`] has it.
+pub(crate) fn put_tables_place(act: &mut Act, url: &str, owner: &str) {
+    act.execute(
+        "INSERT INTO data_tables_place (only_one, url, owner) VALUES (1, ?1, ?2)
+         ON CONFLICT (only_one) DO UPDATE SET url = excluded.url, owner = excluded.owner",
+        vec![url.into(), owner.into()],
+    );
 }
 
 /// Takes a table's name away; its versions stay.

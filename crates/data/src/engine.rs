@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     future::Future,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -28,7 +27,7 @@ use sextant_project::AssetId;
 use crate::{
     TextFunctions,
     error::{DataError, Result},
-    storage::Durable,
+    storage::{bucket::TablesAt, claim, place::Tables},
     text,
     workers::Workers,
 };
@@ -47,12 +46,14 @@ pub struct EngineOptions {
     pub memory_bytes: usize,
     /// Worker threads.
     pub threads: usize,
+    /// Where the tables are; in the data folder when absent.
+    pub tables: Option<TablesAt>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
-        Self { memory_bytes: memory_default(), threads }
+        Self { memory_bytes: memory_default(), threads, tables: None }
     }
 }
 
@@ -70,8 +71,7 @@ struct Inner {
     environment: Arc<RuntimeEnv>,
     /// How tables are scanned, see [`scans`].
     scans: Arc<SessionState>,
-    files: Durable,
-    tables: PathBuf,
+    tables: Tables,
     /// One lock per table and purpose, so that those who change one table take turns.
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
@@ -80,7 +80,7 @@ impl DataEngine {
     /// An engine over the tables of this store.
     ///
     /// # Errors
-    /// When its tables, folders or threads cannot be made.
+    /// When its tables, folders or threads cannot be made, or its tables cannot be kept where they are.
     pub fn new(store: Store, text: Arc<dyn TextFunctions>) -> Result<Self> {
         Self::with_options(store, text, &EngineOptions::default())
     }
@@ -88,7 +88,7 @@ impl DataEngine {
     /// An engine that may use so much of the machine.
     ///
     /// # Errors
-    /// When its tables, folders or threads cannot be made.
+    /// When its tables, folders or threads cannot be made, or its tables cannot be kept where they are.
     pub fn with_options(
         store: Store,
         text: Arc<dyn TextFunctions>,
@@ -96,8 +96,11 @@ impl DataEngine {
     ) -> Result<Self> {
         store.migrate("data", crate::catalog::MIGRATIONS)?;
         store.migrate("data_tables", crate::catalog::TABLE_MIGRATIONS)?;
-        let tables = store.area("tables")?;
         let workers = Workers::new("sextant-data", options.threads)?;
+        let tables = match &options.tables {
+            None => claim::in_folder(&store)?,
+            Some(at) => claim::in_bucket(&workers, &store, at)?,
+        };
         let queries = Workers::new("sextant-query", options.threads.max(QUERY_THREADS_MIN))?;
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
@@ -105,7 +108,6 @@ impl DataEngine {
             .with_max_temp_directory_size(SPILL_BYTES_MAX)
             .build_arc()
             .map_err(DataError::engine)?;
-        let files = Durable::new();
         let engine = Self(Arc::new(Inner {
             store,
             text,
@@ -113,7 +115,6 @@ impl DataEngine {
             queries,
             environment,
             scans: Arc::new(scans()),
-            files,
             tables,
             locks: Mutex::default(),
         }));
@@ -130,13 +131,14 @@ impl DataEngine {
         &self.0.text
     }
 
-    pub(crate) fn files(&self) -> Durable {
-        self.0.files.clone()
+    /// Where the tables are.
+    pub(crate) fn home(&self) -> &Tables {
+        &self.0.tables
     }
 
-    /// The folder of all tables.
-    pub fn tables_folder(&self) -> &std::path::Path {
-        &self.0.tables
+    /// Where the tables are, for people, and whether several writers may work on them.
+    pub fn tables_place(&self) -> (String, bool) {
+        self.0.tables.described()
     }
 
     /// The lock of a table for this purpose.

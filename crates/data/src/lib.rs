@@ -40,6 +40,10 @@ pub use query::{
 };
 pub use sql::SqlKind;
 pub use statement::{SqlOptions, SqlOutcome, only_reads_tables};
+pub use storage::{
+    bucket::{TablesAt, open_bucket},
+    fault::StoreFault,
+};
 pub use table::{
     TableMeta,
     change::Changed,

@@ -42,7 +42,7 @@ pub struct TableInfo {
     pub version: Digest,
     /// The Delta version that holds it.
     pub delta_version: u64,
-    /// Its folder, relative to the data folder.
+    /// Its folder, relative to the data folder; its address when it is in a bucket.
     pub path: String,
     /// How many rows it has.
     pub rows: u64,

@@ -22,6 +22,6 @@ pub(crate) use error::failpoint;
 pub use error::{CODES, IngestError};
 pub use sources::{
     Accepted, Follower, KafkaConfig, KafkaFault, KafkaSecurity, Partition, PushBody, PushConfig,
-    PushLog, PushReply, RecordsConfig, RecordsFormat, RegistryAuth, S3Config, Source, SourceKind,
+    PushLog, PushReply, RecordsConfig, RecordsFormat, RegistryAuth, Source, SourceKind,
     SourceType, Standing, Waiting,
 };

@@ -132,10 +132,25 @@ impl DataEngine {
             .then(|| lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let before = catalog::newest_table(&self.store().read()?, asset)?;
         let note = note_of(&change, &about);
-        self.commit_change_of(asset, &change, &note, about.action, cancel)?;
+        let done = self.commit_change_of(asset, &change, &note, about.action, cancel);
+        if let Err(error) = done
+            && !self.is_there_all_the_same(asset, &note, &error)
+        {
+            return Err(error);
+        }
         failpoint("data.after_delta_commit")?;
         self.catch_up(asset)?;
         self.outcome(asset, &note, before.map(|row| row.meta.delta_version))
+    }
+
+    /// Whether a change that ended with an error is in the table: what came after its commit may have
+    /// failed, or the answer to it was lost.
+    fn is_there_all_the_same(&self, asset: &AssetId, note: &CommitNote, error: &DataError) -> bool {
+        let found = || -> Result<bool> {
+            self.catch_up(asset)?;
+            Ok(catalog::commit_of(&self.store().read()?, asset, &note.id)?.is_some())
+        };
+        matches!(error, DataError::Table { .. }) && found().unwrap_or(false)
     }
 
     /// Commits a change, again when another writer changed what it read.

@@ -31,7 +31,7 @@ use self::way::{Way as _, WayIn};
 pub use self::{
     kafka::{Follower, KafkaConfig, KafkaFault, KafkaSecurity, RegistryAuth},
     push::{Accepted, PushBody, PushConfig, PushLog, PushReply, Waiting},
-    records::{RecordsConfig, RecordsFormat, S3Config},
+    records::{RecordsConfig, RecordsFormat},
     standing::{Partition, Standing},
 };
 use crate::{
