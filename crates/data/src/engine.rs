@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use datafusion::{
@@ -28,6 +28,7 @@ use crate::{
     TextFunctions,
     error::{DataError, Result},
     storage::{bucket::TablesAt, claim, place::Tables},
+    table::transaction::Transaction,
     text,
     workers::Workers,
 };
@@ -59,7 +60,7 @@ impl Default for EngineOptions {
 
 /// Runs SQL over the project's tables. Clones share everything.
 #[derive(Clone, Debug)]
-pub struct DataEngine(Arc<Inner>);
+pub struct DataEngine(Arc<Inner>, Option<Arc<Transaction>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -74,6 +75,8 @@ struct Inner {
     tables: Tables,
     /// One lock per table and purpose, so that those who change one table take turns.
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    /// Whoever changes a table of the user's own shares it; a transaction has it alone.
+    changes: RwLock<()>,
 }
 
 impl DataEngine {
@@ -108,7 +111,7 @@ impl DataEngine {
             .with_max_temp_directory_size(SPILL_BYTES_MAX)
             .build_arc()
             .map_err(DataError::engine)?;
-        let engine = Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             store,
             text,
             workers,
@@ -117,7 +120,10 @@ impl DataEngine {
             scans: Arc::new(scans()),
             tables,
             locks: Mutex::default(),
-        }));
+            changes: RwLock::default(),
+        });
+        let engine = Self(inner, None);
+        engine.settle(None)?;
         engine.adopt_commits()?;
         Ok(engine)
     }
@@ -141,6 +147,21 @@ impl DataEngine {
         self.0.tables.described()
     }
 
+    /// The same engine as a transaction sees it.
+    pub(crate) fn inside(&self, transaction: Arc<Transaction>) -> Self {
+        Self(Arc::clone(&self.0), Some(transaction))
+    }
+
+    /// The transaction that this engine is in.
+    pub(crate) fn transaction(&self) -> Option<&Arc<Transaction>> {
+        self.1.as_ref()
+    }
+
+    /// What those share who change tables of the user's own.
+    pub(crate) fn changes(&self) -> &RwLock<()> {
+        &self.0.changes
+    }
+
     /// The lock of a table for this purpose.
     pub fn lock_of(&self, purpose: &str, asset: &AssetId) -> Arc<Mutex<()>> {
         let mut locks = self.0.locks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,7 +170,8 @@ impl DataEngine {
 
     /// The memory and the disk that queries share.
     pub fn environment(&self) -> Arc<RuntimeEnv> {
-        Arc::clone(&self.0.environment)
+        let own = self.1.as_ref().map(|transaction| &transaction.environment);
+        Arc::clone(own.unwrap_or(&self.0.environment))
     }
 
     /// The settings with which tables are scanned.

@@ -7,8 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use datafusion::execution::object_store::ObjectStoreUrl;
 use deltalake_core::{
-    DeltaTable, DeltaTableError, Path, ensure_table_uri,
+    DeltaTableError, Path, ensure_table_uri,
     logstore::{
         LogStoreRef, StorageConfig, default_logstore,
         object_store::{Error, ObjectStore, ObjectStoreExt as _},
@@ -84,11 +85,6 @@ impl Tables {
         }
     }
 
-    /// A table that is not loaded yet, and may not be there.
-    pub(crate) fn table(&self, asset: &AssetId) -> Result<DeltaTable, DeltaTableError> {
-        Ok(DeltaTable::new(self.log(asset, Arc::clone(&self.files))?))
-    }
-
     /// The log of a table, read and written through these files.
     pub(crate) fn log(
         &self,
@@ -108,6 +104,18 @@ impl Tables {
         let config = StorageConfig::default();
         let below = config.decorate_store(Arc::clone(&files), &location)?;
         Ok(default_logstore(Arc::new(below), files, &location, &config))
+    }
+
+    /// By what sessions know all files.
+    pub(crate) fn object_store_url(&self) -> Result<ObjectStoreUrl> {
+        match &self.at {
+            At::Folder(_) => Ok(ObjectStoreUrl::local_filesystem()),
+            At::Bucket { url, .. } => {
+                let after = url.find("://").map_or(0, |at| at + 3);
+                let end = url[after..].find('/').map_or(url.len(), |at| after + at);
+                ObjectStoreUrl::parse(&url[..end]).map_err(DataError::engine)
+            }
+        }
     }
 
     /// All files, of the whole file system or bucket.

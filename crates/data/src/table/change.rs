@@ -127,6 +127,11 @@ impl DataEngine {
         cancel: &Cancel,
     ) -> Result<Changed> {
         self.may_change(asset, &change)?;
+        if let Some(transaction) = self.transaction() {
+            return self.staged_change(transaction, asset, change, about, cancel);
+        }
+        let _door = self.changes().read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.settle(Some(asset))?;
         let lock = self.lock_of("write", asset);
         let _turn = (!matches!(change, Change::Append { .. }))
             .then(|| lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -247,7 +252,7 @@ impl DataEngine {
     }
 }
 
-fn note_of(change: &Change, about: &About) -> CommitNote {
+pub(super) fn note_of(change: &Change, about: &About) -> CommitNote {
     let sql = about.sql.as_deref().map(|sql| match sql.char_indices().nth(SQL_BYTES_MAX / 4) {
         Some((end, _)) => format!("{}…", &sql[..end]),
         None => sql.to_owned(),
@@ -281,7 +286,7 @@ fn is_conflict(error: &DeltaTableError) -> bool {
 }
 
 /// Stored files at fault, another writer, or else the statement.
-fn explain(asset: &AssetId, action: &str, error: DeltaTableError) -> DataError {
+pub(super) fn explain(asset: &AssetId, action: &str, error: DeltaTableError) -> DataError {
     if is_conflict(&error) {
         return DataError::Taken {
             message: format!("other writers kept changing {asset} under this {action}"),

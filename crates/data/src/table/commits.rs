@@ -111,6 +111,7 @@ impl DataEngine {
 
     /// Records every commit of a table that no act recorded yet.
     pub(crate) fn catch_up(&self, asset: &AssetId) -> Result<()> {
+        self.settle(Some(asset))?;
         let begun = {
             let lock = self.lock_of("record", asset);
             let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,7 +131,7 @@ impl DataEngine {
         begun.map_or(Ok(()), |set| self.finish_set(&set))
     }
 
-    fn unrecorded_now(&self, asset: &AssetId) -> Result<Vec<Commit>> {
+    pub(super) fn unrecorded_now(&self, asset: &AssetId) -> Result<Vec<Commit>> {
         let newest = catalog::newest_table(&self.store().read()?, asset)?;
         let engine = self.clone();
         let table = asset.clone();
@@ -177,7 +178,7 @@ impl DataEngine {
     }
 
     /// Adds one commit to an act; returns what the table is then.
-    fn add_commit(
+    pub(super) fn add_commit(
         &self,
         act: &mut Act,
         asset: &AssetId,
@@ -279,7 +280,7 @@ fn declare_inputs(
     Ok(inputs)
 }
 
-fn meta_of(
+pub(super) fn meta_of(
     asset: &AssetId,
     path: String,
     commit: &Commit,

@@ -14,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod operations;
 pub(crate) mod rows;
 pub(crate) mod tags;
+pub(crate) mod transaction;
 
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ use crate::{
     DataEngine, catalog,
     content::{self, Column},
     error::{DataError, Result},
-    storage::place::folder_of,
+    storage::{place::folder_of, staged::StagedFiles},
 };
 
 /// The key in a Delta commit that holds the content's digest.
@@ -258,7 +259,7 @@ impl DataEngine {
     /// When its log cannot be read.
     pub async fn open_or_start(&self, asset: &AssetId) -> Result<DeltaTable> {
         let failed = |error| DataError::table("open", asset)(error);
-        let mut table = self.home().table(asset).map_err(failed)?;
+        let mut table = self.table(asset)?;
         match table.load().await {
             Ok(()) | Err(DeltaTableError::NotATable(_)) => Ok(table),
             Err(error) => Err(failed(error)),
@@ -290,13 +291,25 @@ impl DataEngine {
         Ok(place)
     }
 
+    /// A table that is not loaded yet and may not be there; as a transaction has it, within one.
+    fn table(&self, asset: &AssetId) -> Result<DeltaTable> {
+        let mut files = self.home().files();
+        if let Some(transaction) = self.transaction()
+            && transaction.staged.holds(&self.home().root(asset)?)
+        {
+            files = Arc::new(StagedFiles(Arc::clone(&transaction.staged)));
+        }
+        let log = self.home().log(asset, files).map_err(DataError::table("open", asset))?;
+        Ok(DeltaTable::new(log))
+    }
+
     /// Opens a table at exactly this Delta version.
     pub(crate) async fn open_at(&self, meta: &TableMeta) -> Result<DeltaTable> {
         let failed = |error| DataError::table("open", &meta.asset)(error);
         if !self.home().may_be_there(&meta.asset) {
             return Err(failed(DeltaTableError::NotATable(meta.path.clone())));
         }
-        let mut table = self.home().table(&meta.asset).map_err(failed)?;
+        let mut table = self.table(&meta.asset)?;
         table.load_version(meta.delta_version).await.map_err(failed)?;
         Ok(table)
     }
