@@ -420,6 +420,8 @@ pub fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -> Resul
 /// A place where the torture runs may stop the process: between two commits.
 pub(crate) fn failpoint(name: &'static str) -> Result<()> {
     fail::fail_point!(name, |_| Err(DataError::engine(format!("failpoint {name}"))));
+    #[cfg(test)]
+    crate::tests::stop_at(name)?;
     let _ = name;
     Ok(())
 }

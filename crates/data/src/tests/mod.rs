@@ -9,6 +9,7 @@ mod datasets;
 mod files;
 mod models;
 mod tables;
+mod transactions;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -29,6 +30,22 @@ use crate::{
 thread_local! {
     /// Whether this thread's benches keep their tables in a bucket.
     static IN_BUCKET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The name of the failpoint at which this thread's next work stops.
+    static STOP: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+}
+
+/// Lets this thread's work stop at a failpoint, once.
+pub(crate) fn stop_next_at(name: &'static str) {
+    STOP.set(Some(name));
+}
+
+/// Stops here when it was asked to.
+pub(crate) fn stop_at(name: &'static str) -> crate::error::Result<()> {
+    if STOP.get() == Some(name) {
+        STOP.set(None);
+        return Err(crate::DataError::engine(format!("stopped at {name}")));
+    }
+    Ok(())
 }
 
 /// Runs a test whose benches keep their tables in a bucket.

@@ -43,6 +43,12 @@ fn columns(value: &Value) -> String {
 
 /// What a statement gave: rows, or what it changed.
 pub fn outcome(result: &Value) -> String {
+    if let Some(statements) = result["statements"].as_array() {
+        let kept = result["action"] == "commit";
+        let end = if kept { "committed together" } else { "rolled back: nothing was changed" };
+        let told: String = statements.iter().map(outcome).collect();
+        return format!("{told}{end}\n");
+    }
     if result.get("columns").is_some() {
         return assets::rows(result);
     }
