@@ -200,6 +200,7 @@ impl App {
             | Op::DataZorder { .. }
             | Op::DataTag { .. }
             | Op::DataTags {}
+            | Op::DataFiles { .. }
             | Op::DataUntag { .. }
             | Op::DataGc { .. }) => self.table_op(op, cancel),
             Op::DataSources {} => self.data_sources(cancel),

@@ -51,6 +51,9 @@ pub(crate) const TABLE_MIGRATIONS: &[&str] = &[
         PRIMARY KEY (name, asset)) WITHOUT ROWID",
     "CREATE TABLE data_tables_place (
         only_one INTEGER PRIMARY KEY CHECK (only_one = 1), url TEXT NOT NULL, owner TEXT NOT NULL)",
+    "CREATE TABLE data_tables_tagged (
+        name TEXT NOT NULL, asset TEXT NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
+        at INTEGER NOT NULL, PRIMARY KEY (name, asset)) WITHOUT ROWID",
     "CREATE TABLE data_tables_prepared (
         set_id TEXT NOT NULL, ordinal INTEGER NOT NULL, asset TEXT NOT NULL,
         delta_version INTEGER NOT NULL, base INTEGER, entry TEXT NOT NULL,

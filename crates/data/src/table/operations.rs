@@ -88,7 +88,7 @@ impl DataEngine {
         let wanted: BTreeMap<AssetId, u64> = named
             .into_iter()
             .filter(|row| row.asset.folder() == OWN_TABLES)
-            .map(|row| (row.asset.clone(), row.delta_version))
+            .filter_map(|row| Some((row.asset.clone(), row.delta_version?)))
             .collect();
         let _door = hold_open(self.changes());
         // Writers wait, and so do those who would record a commit of the set alone.
