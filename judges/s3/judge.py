@@ -211,6 +211,9 @@ def failing_store():
     """Statements and builds while the store fails: what was acknowledged is there once, what was not is
     there once or not at all."""
     sql("create table ledger (id bigint, word text)")
+    for name in ("left_side", "right_side"):
+        sql(f"create table {name} (id bigint)")
+    together = set()
     proxy.rate, begun = RATE, time.monotonic()
     acknowledged, uncertain, killed, records, reasons = set(), set(), 0, 2, []
     for number in range(STATEMENTS):
@@ -222,6 +225,12 @@ def failing_store():
         if not done:
             reasons.append(errors.strip().splitlines()[-1][:160])
         killed += errors == "killed"
+        if number % 3 == 2:
+            block = (f"begin; insert into left_side values ({number}); "
+                     f"insert into right_side values ({number}); commit")
+            kill_after = random.uniform(0.2, 2.0) if number % 2 else None
+            if tried("sql", block, kill_after=kill_after)[0]:
+                together.add(number)
         if number % 10 == 5:
             (project / "data" / f"{number}.jsonl").write_text(f'{{"n": {1000 + number}}}\n')
             records += 1
@@ -240,6 +249,11 @@ def failing_store():
     check(set(ids) <= acknowledged | uncertain, "no other row is there")
     check(len(acknowledged) >= STATEMENTS // 2, "most statements came through")
     check(all(proxy.done.values()), "every fault happened")
+    sides = [[row[0] for row in sql(f"select id from {name}")["rows"]]
+             for name in ("left_side", "right_side")]
+    check(sorted(sides[0]) == sorted(sides[1]) and len(sides[0]) == len(set(sides[0])),
+          f"transactions are in both tables or in none ({len(sides[0])})")
+    check(together <= set(sides[0]), f"all of {len(together)} acknowledged transactions are there")
     same("the ledger", "ledger", "tables-ledger", ("id", "word"))
     landed = [row[0] for row in sql("select n from orders")["rows"]]
     check(len(landed) == len(set(landed)) == records, f"each of {records} records landed once")

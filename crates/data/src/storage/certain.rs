@@ -21,7 +21,7 @@ use deltalake_core::{
         Result,
     },
 };
-use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use tokio::sync::Mutex;
 
 /// How often a write is asked for when nobody can say what became of it.
@@ -30,6 +30,9 @@ const TRIES_MAX: u32 = 6;
 const WAIT: Duration = Duration::from_millis(200);
 /// After this long no further repetition begins.
 const DOUBT_MAX: Duration = Duration::from_secs(120);
+
+/// How often a listing is asked for whose answer breaks off; a client does not ask again by itself.
+const LISTINGS_MAX: u32 = 4;
 
 /// A store in which a new file is written by one writer, and that writer knows.
 #[derive(Debug)]
@@ -78,6 +81,30 @@ impl Certain {
         }
     }
 
+    fn listed(
+        &self,
+        prefix: Option<&Path>,
+        after: Option<&Path>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let store = Arc::clone(&self.store);
+        let (prefix, after) = (prefix.cloned(), after.cloned());
+        whole(async move {
+            let mut tries = 1;
+            loop {
+                let list = match &after {
+                    Some(after) => store.list_with_offset(prefix.as_ref(), after),
+                    None => store.list(prefix.as_ref()),
+                };
+                match list.try_collect().await {
+                    Err(error) if !is_final(&error) && tries < LISTINGS_MAX => {}
+                    found => return found,
+                }
+                tokio::time::sleep(WAIT * tries).await;
+                tries += 1;
+            }
+        })
+    }
+
     async fn read(&self, location: &Path) -> Result<Bytes> {
         self.store.get(location).await?.bytes().await
     }
@@ -104,6 +131,16 @@ impl Certain {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A listing that is made whole before the first of it is handed over.
+pub(super) fn whole(
+    found: impl Future<Output = Result<Vec<ObjectMeta>>> + Send + 'static,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    futures::stream::once(found)
+        .map_ok(|found| futures::stream::iter(found.into_iter().map(Ok)))
+        .try_flatten()
+        .boxed()
 }
 
 /// Whether asking again could not help and nothing was written.
@@ -175,7 +212,7 @@ impl ObjectStore for Certain {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.store.list(prefix)
+        self.listed(prefix, None)
     }
 
     fn list_with_offset(
@@ -183,7 +220,7 @@ impl ObjectStore for Certain {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.store.list_with_offset(prefix, offset)
+        self.listed(prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

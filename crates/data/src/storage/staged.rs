@@ -17,7 +17,9 @@ use deltalake_core::{
         memory::InMemory,
     },
 };
-use futures::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use futures::{TryStreamExt as _, stream::BoxStream};
+
+use super::certain::whole;
 
 /// How the path of a log ends.
 const LOG: &str = "/_delta_log/";
@@ -128,11 +130,7 @@ impl StagedFiles {
         after: Option<&Path>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (staged, prefix, after) = (Arc::clone(&self.0), prefix.cloned(), after.cloned());
-        let found = async move { staged.merged(prefix.as_ref(), after.as_ref()).await };
-        futures::stream::once(found)
-            .map_ok(|found| futures::stream::iter(found.into_iter().map(Ok)))
-            .try_flatten()
-            .boxed()
+        whole(async move { staged.merged(prefix.as_ref(), after.as_ref()).await })
     }
 }
 

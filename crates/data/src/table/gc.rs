@@ -105,6 +105,8 @@ impl DataEngine {
     /// # Errors
     /// When a table or the catalog cannot be read, or a file cannot be removed.
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport> {
+        // What is prepared names files that no log names yet.
+        self.settle(None)?;
         self.adopt_commits()?;
         let mut report = GcReport { dry_run: options.dry_run, ..GcReport::default() };
         for (asset, _) in catalog::all_tables(&self.store().read()?)? {
