@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sextant_agent::{AgentKind, EvalKind, PromptKind};
 use sextant_compute::TrainKind;
 use sextant_core::{Cancel, Digest, Events, Failure};
-use sextant_data::{ChecksKind, DataEngine, DatasetKind, SqlKind};
+use sextant_data::{ChecksKind, DataEngine, DatasetKind, EngineOptions, SqlKind, TablesAt};
 use sextant_ingest::{Ingest, SourceKind};
 use sextant_lineage::{Log, OpenOptions, Store};
 use sextant_pgcatalog::SqlDoor;
@@ -93,7 +93,10 @@ impl App {
         let config = load_config(&root, options.profile.as_deref(), &process_environment)?;
         let store = Store::open(&config.storage_dir, OpenOptions::default())?;
         sextant_project::migrate(&store)?;
-        let engine = DataEngine::new(store.clone(), Arc::new(MarkdownFunctions))?;
+        let tables = config.tables.as_ref().map(|place| TablesAt::bucket(place, &root));
+        let keep = EngineOptions { tables: tables.transpose()?, ..EngineOptions::default() };
+        let text = Arc::new(MarkdownFunctions);
+        let engine = DataEngine::with_options(store.clone(), text, &keep)?;
         let tracker = Arc::new(Tracker::open(&store)?);
         let embedders = Arc::new(TrainedEmbedders::new(store.clone()));
         let searchers = Arc::new(IndexSearchers::new(store.clone(), embedders.clone()));
@@ -197,6 +200,7 @@ impl App {
             | Op::DataZorder { .. }
             | Op::DataTag { .. }
             | Op::DataTags {}
+            | Op::DataFiles { .. }
             | Op::DataUntag { .. }
             | Op::DataGc { .. }) => self.table_op(op, cancel),
             Op::DataSources {} => self.data_sources(cancel),

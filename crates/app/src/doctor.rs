@@ -49,6 +49,7 @@ impl App {
         check("disk", self.disk());
         check("fsync", self.fsync());
         check("catalog", self.catalog());
+        check("tables", self.tables_place());
         check("project files", self.project_files());
         check("indexes", self.embedders());
         check("lineage", self.lineage());
@@ -97,6 +98,16 @@ impl App {
                 (State::Good, format!("{records} audit records, {} answers", self.answers.len()))
             }
             Err(error) => (State::Bad, error.to_string()),
+        }
+    }
+
+    /// Where the tables are. That the place answers was asked when the project was opened.
+    fn tables_place(&self) -> (State, String) {
+        match self.engine.tables_place() {
+            (place, true) => (State::Good, place),
+            (place, false) => {
+                (State::Warn, format!("{place}: the store cannot keep several writers apart"))
+            }
         }
     }
 

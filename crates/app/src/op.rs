@@ -187,11 +187,11 @@ pub enum Op {
         /// The columns.
         columns: Vec<String>,
     },
-    /// Names the present versions of tables; a branch may be moved, a tag may not.
+    /// Names the present versions of tables and other assets; a branch may be moved, a tag may not.
     DataTag {
         /// The tag's name.
         name: String,
-        /// `NAME` or `NAME@VERSION`; all tables when empty.
+        /// `NAME` or `NAME@VERSION` of tables and other assets; all when empty.
         #[serde(default)]
         tables: Vec<String>,
         /// Whether it is a branch.
@@ -220,6 +220,14 @@ pub enum Op {
     DataSource {
         /// The source's asset id or a unique part of it.
         source: String,
+    },
+    /// The files of a source of text at a version, or the text of one of them.
+    DataFiles {
+        /// `SOURCE`, or `SOURCE@VERSION` with a tag, a number, a digest or a time.
+        source: String,
+        /// The file to read; all are listed when absent.
+        #[serde(default)]
+        path: Option<String>,
     },
     /// The columns of a source's table and where each type comes from.
     DataSchema {

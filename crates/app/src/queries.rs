@@ -98,9 +98,10 @@ impl App {
         split: Option<&str>,
         limit: u32,
     ) -> Result<Value, Failure> {
-        let version = match id.parse::<Digest>() {
-            Ok(digest) => digest,
-            Err(_) => {
+        let tagged = self.tagged(id)?;
+        let version = match id.parse::<Digest>().ok().or(tagged) {
+            Some(digest) => digest,
+            None => {
                 let asset = self.asset(&self.project()?, id)?;
                 let missing = || {
                     AppError::not_found("version of", asset.as_str(), "`sextant build` makes it")
@@ -163,6 +164,12 @@ impl App {
             })
             .collect();
         Ok(json!({ "index": index, "version": built, "mode": mode, "hits": hits }))
+    }
+
+    /// The version that `ASSET@TAG` means, when that is what it is.
+    pub(crate) fn tagged(&self, id: &str) -> Result<Option<Digest>, Failure> {
+        let Some((asset, tag)) = id.split_once('@') else { return Ok(None) };
+        Ok(self.engine.tagged(asset, tag)?)
     }
 
     /// A passage by its chunk: the bytes come from the document version's own blob.

@@ -40,6 +40,11 @@ impl App {
                 let kind = if branch { TagKind::Branch } else { TagKind::Tag };
                 json!(engine.tag(&name, kind, &tables)?)
             }
+            Op::DataFiles { source, path: None } => json!(engine.files_at(&source)?),
+            Op::DataFiles { source, path: Some(path) } => {
+                let (file, text) = engine.file_at(&source, &path)?;
+                json!({ "file": file, "text": text })
+            }
             Op::DataTags {} => json!({ "tags": engine.tags()? }),
             Op::DataUntag { name } => {
                 engine.untag(&name)?;

@@ -15,9 +15,17 @@ use crate::{
 const SAMPLE_MAX: usize = 20;
 
 impl App {
+    /// What an id means; `ASSET@TAG` is the version that the tag names.
+    fn resolved(&self, reader: &Reader, id: &str) -> Result<Target, Failure> {
+        match self.tagged(id)? {
+            Some(version) => Ok(Target::Artifact(version)),
+            None => resolve(reader, id),
+        }
+    }
+
     pub(crate) fn why(&self, id: &str) -> Result<Value, Failure> {
         let reader = self.store.read()?;
-        let node = match resolve(&reader, id)? {
+        let node = match self.resolved(&reader, id)? {
             Target::LastAnswer => self.why_answer(&reader, &self.find_answer("last")?)?,
             Target::Answer(_) => match self.find_answer(id) {
                 Ok(answer) => self.why_answer(&reader, &answer)?,
@@ -104,7 +112,7 @@ impl App {
     pub(crate) fn impact(&self, id: &str) -> Result<Value, Failure> {
         let reader = self.store.read()?;
         let names = self.version_names()?;
-        let starts = match resolve(&reader, id)? {
+        let starts = match self.resolved(&reader, id)? {
             Target::Artifact(digest) => vec![digest],
             Target::Documents(versions) => versions,
             Target::LastAnswer | Target::Answer(_) => {

@@ -1,7 +1,7 @@
 //! Which rows of our own does the data layer keep in the catalog? What it read from files, which
 //! Delta version holds which table version, and which report holds which failing rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -49,7 +49,27 @@ pub(crate) const TABLE_MIGRATIONS: &[&str] = &[
         name TEXT NOT NULL, asset TEXT NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
         delta_version INTEGER NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY (name, asset)) WITHOUT ROWID",
+    "CREATE TABLE data_tables_place (
+        only_one INTEGER PRIMARY KEY CHECK (only_one = 1), url TEXT NOT NULL, owner TEXT NOT NULL)",
+    "CREATE TABLE data_tables_tagged (
+        name TEXT NOT NULL, asset TEXT NOT NULL, kind TEXT NOT NULL, version TEXT NOT NULL,
+        at INTEGER NOT NULL, PRIMARY KEY (name, asset)) WITHOUT ROWID",
+    "CREATE TABLE data_tables_prepared (
+        set_id TEXT NOT NULL, ordinal INTEGER NOT NULL, asset TEXT NOT NULL,
+        delta_version INTEGER NOT NULL, base INTEGER, entry TEXT NOT NULL,
+        PRIMARY KEY (set_id, ordinal)) WITHOUT ROWID",
 ];
+
+/// A commit of a transaction that is to be put into a table's log.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) asset: AssetId,
+    pub(crate) delta_version: u64,
+    /// The version of the table before the transaction; none for a table that it made.
+    pub(crate) base: Option<u64>,
+    /// The commit, as the log has it.
+    pub(crate) entry: String,
+}
 
 /// What we knew of a file when we last read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -330,6 +350,72 @@ pub(crate) fn table_files(
     let file =
         |row: &Row| Ok((row.text(0)?.to_owned(), (row.int(1)?.cast_unsigned(), row.digest(2)?)));
     rows.iter().map(file).collect()
+}
+
+/// Remembers a commit that is to be put, behind those of the same set.
+pub(crate) fn put_prepared(act: &mut Act, set: &str, row: &Prepared) {
+    let base = row.base.map_or(Cell::Null, |base| base.cast_signed().into());
+    act.execute(
+        "INSERT INTO data_tables_prepared (set_id, ordinal, asset, delta_version, base, entry)
+         SELECT ?1, count(*), ?2, ?3, ?4, ?5 FROM data_tables_prepared WHERE set_id = ?1",
+        vec![
+            set.into(),
+            row.asset.as_str().into(),
+            row.delta_version.cast_signed().into(),
+            base,
+            row.entry.as_str().into(),
+        ],
+    );
+}
+
+/// Forgets the prepared commits of a set.
+pub(crate) fn forget_prepared(act: &mut Act, set: &str) {
+    act.execute("DELETE FROM data_tables_prepared WHERE set_id = ?1", vec![set.into()]);
+}
+
+/// The prepared commits of a set, in order.
+pub(crate) fn prepared(reader: &Reader, set: &str) -> Result<Vec<Prepared>> {
+    let rows = reader.query(
+        "SELECT asset, delta_version, base, entry FROM data_tables_prepared WHERE set_id = ?1
+         ORDER BY ordinal",
+        &[set.into()],
+    )?;
+    let commit = |row: &Row| -> Result<Prepared> {
+        Ok(Prepared {
+            asset: row.text(0)?.parse().map_err(DataError::engine)?,
+            delta_version: row.int(1)?.cast_unsigned(),
+            base: row.opt_int(2)?.map(i64::cast_unsigned),
+            entry: row.text(3)?.to_owned(),
+        })
+    };
+    rows.iter().map(commit).collect()
+}
+
+/// The sets that are prepared and not finished, with their tables.
+pub(crate) fn prepared_sets(reader: &Reader) -> Result<BTreeMap<String, BTreeSet<AssetId>>> {
+    let rows = reader.query("SELECT DISTINCT set_id, asset FROM data_tables_prepared", &[])?;
+    let mut sets: BTreeMap<String, BTreeSet<AssetId>> = BTreeMap::new();
+    for row in &rows {
+        let asset = row.text(1)?.parse().map_err(DataError::engine)?;
+        sets.entry(row.text(0)?.to_owned()).or_default().insert(asset);
+    }
+    Ok(sets)
+}
+
+/// The address of the tables, empty for the data folder, and the id by which places know this data
+/// folder. Nothing when they were always in the data folder.
+pub(crate) fn tables_place(reader: &Reader) -> Result<Option<(String, String)>> {
+    let rows = reader.query("SELECT url, owner FROM data_tables_place", &[])?;
+    rows.first().map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()))).transpose()
+}
+
+/// Notes where the tables are, as [`tables_place`] has it.
+pub(crate) fn put_tables_place(act: &mut Act, url: &str, owner: &str) {
+    act.execute(
+        "INSERT INTO data_tables_place (only_one, url, owner) VALUES (1, ?1, ?2)
+         ON CONFLICT (only_one) DO UPDATE SET url = excluded.url, owner = excluded.owner",
+        vec![url.into(), owner.into()],
+    );
 }
 
 /// Takes a table's name away; its versions stay.

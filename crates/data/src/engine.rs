@@ -4,8 +4,7 @@
 use std::{
     collections::HashMap,
     future::Future,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use datafusion::{
@@ -28,7 +27,8 @@ use sextant_project::AssetId;
 use crate::{
     TextFunctions,
     error::{DataError, Result},
-    storage::Durable,
+    storage::{bucket::TablesAt, claim, place::Tables},
+    table::transaction::Transaction,
     text,
     workers::Workers,
 };
@@ -47,18 +47,20 @@ pub struct EngineOptions {
     pub memory_bytes: usize,
     /// Worker threads.
     pub threads: usize,
+    /// Where the tables are; in the data folder when absent.
+    pub tables: Option<TablesAt>,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
-        Self { memory_bytes: memory_default(), threads }
+        Self { memory_bytes: memory_default(), threads, tables: None }
     }
 }
 
 /// Runs SQL over the project's tables. Clones share everything.
 #[derive(Clone, Debug)]
-pub struct DataEngine(Arc<Inner>);
+pub struct DataEngine(Arc<Inner>, Option<Arc<Transaction>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -70,17 +72,18 @@ struct Inner {
     environment: Arc<RuntimeEnv>,
     /// How tables are scanned, see [`scans`].
     scans: Arc<SessionState>,
-    files: Durable,
-    tables: PathBuf,
+    tables: Tables,
     /// One lock per table and purpose, so that those who change one table take turns.
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    /// Whoever changes a table of the user's own shares it; a transaction has it alone.
+    changes: RwLock<()>,
 }
 
 impl DataEngine {
     /// An engine over the tables of this store.
     ///
     /// # Errors
-    /// When its tables, folders or threads cannot be made.
+    /// When its tables, folders or threads cannot be made, or its tables cannot be kept where they are.
     pub fn new(store: Store, text: Arc<dyn TextFunctions>) -> Result<Self> {
         Self::with_options(store, text, &EngineOptions::default())
     }
@@ -88,7 +91,7 @@ impl DataEngine {
     /// An engine that may use so much of the machine.
     ///
     /// # Errors
-    /// When its tables, folders or threads cannot be made.
+    /// When its tables, folders or threads cannot be made, or its tables cannot be kept where they are.
     pub fn with_options(
         store: Store,
         text: Arc<dyn TextFunctions>,
@@ -96,8 +99,11 @@ impl DataEngine {
     ) -> Result<Self> {
         store.migrate("data", crate::catalog::MIGRATIONS)?;
         store.migrate("data_tables", crate::catalog::TABLE_MIGRATIONS)?;
-        let tables = store.area("tables")?;
         let workers = Workers::new("sextant-data", options.threads)?;
+        let tables = match &options.tables {
+            None => claim::in_folder(&store)?,
+            Some(at) => claim::in_bucket(&workers, &store, at)?,
+        };
         let queries = Workers::new("sextant-query", options.threads.max(QUERY_THREADS_MIN))?;
         let environment = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
@@ -105,18 +111,19 @@ impl DataEngine {
             .with_max_temp_directory_size(SPILL_BYTES_MAX)
             .build_arc()
             .map_err(DataError::engine)?;
-        let files = Durable::new();
-        let engine = Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             store,
             text,
             workers,
             queries,
             environment,
             scans: Arc::new(scans()),
-            files,
             tables,
             locks: Mutex::default(),
-        }));
+            changes: RwLock::default(),
+        });
+        let engine = Self(inner, None);
+        engine.settle(None)?;
         engine.adopt_commits()?;
         Ok(engine)
     }
@@ -130,13 +137,29 @@ impl DataEngine {
         &self.0.text
     }
 
-    pub(crate) fn files(&self) -> Durable {
-        self.0.files.clone()
+    /// Where the tables are.
+    pub(crate) fn home(&self) -> &Tables {
+        &self.0.tables
     }
 
-    /// The folder of all tables.
-    pub fn tables_folder(&self) -> &std::path::Path {
-        &self.0.tables
+    /// Where the tables are, for people, and whether several writers may work on them.
+    pub fn tables_place(&self) -> (String, bool) {
+        self.0.tables.described()
+    }
+
+    /// The same engine as a transaction sees it.
+    pub(crate) fn inside(&self, transaction: Arc<Transaction>) -> Self {
+        Self(Arc::clone(&self.0), Some(transaction))
+    }
+
+    /// The transaction that this engine is in.
+    pub(crate) fn transaction(&self) -> Option<&Arc<Transaction>> {
+        self.1.as_ref()
+    }
+
+    /// What those share who change tables of the user's own.
+    pub(crate) fn changes(&self) -> &RwLock<()> {
+        &self.0.changes
     }
 
     /// The lock of a table for this purpose.
@@ -147,7 +170,8 @@ impl DataEngine {
 
     /// The memory and the disk that queries share.
     pub fn environment(&self) -> Arc<RuntimeEnv> {
-        Arc::clone(&self.0.environment)
+        let own = self.1.as_ref().map(|transaction| &transaction.environment);
+        Arc::clone(own.unwrap_or(&self.0.environment))
     }
 
     /// The settings with which tables are scanned.

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use deltalake_core::DeltaTableError;
+use deltalake_core::{DeltaTableError, ObjectStoreError};
 use sextant_core::{Code, ExitKind, Explain, Failure, Place};
 use sextant_lineage::LineageError;
 use sextant_project::AssetId;
+
+use crate::storage::fault::{self, StoreFault};
 
 /// An error of the data layer.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +155,9 @@ pub enum DataError {
     /// A source failed in a way of its own.
     #[error("{0}")]
     Source(Failure),
+    /// The bucket of the tables cannot be used.
+    #[error(transparent)]
+    Bucket(#[from] StoreFault),
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -225,8 +230,9 @@ static TABLE: Code = Code {
     number: 3009,
     kind: ExitKind::Failure,
     title: "a table cannot be read or written",
-    help: "The Delta table under `.sextant/tables` is missing, damaged or on a disk that refuses. \
-           `sextant fsck` checks it; `sextant build --full` writes it again from its inputs.",
+    help: "The Delta table is missing, damaged, or on a disk or in a bucket that refuses. The message \
+           has its words. `sextant fsck` checks it; `sextant build --full` writes it again from its \
+           inputs.",
 };
 static NOT_FOUND: Code = Code {
     number: 3010,
@@ -307,6 +313,10 @@ pub const CODES: &[&Code] = &[
     &TABLE_REFUSED,
     &VERSION_REMOVED,
     &TAKEN,
+    fault::CODES[0],
+    fault::CODES[1],
+    fault::CODES[2],
+    fault::CODES[3],
 ];
 
 impl Explain for DataError {
@@ -325,6 +335,7 @@ impl Explain for DataError {
             Self::ChecksFailed { .. } => &CHECKS_FAILED,
             Self::Write { .. } => &WRITE,
             Self::Source(fault) => fault.code(),
+            Self::Bucket(fault) => fault.code(),
             Self::Engine(_) => &ENGINE,
             Self::Cancelled => &CANCELLED,
             Self::TableRefused { .. } => &TABLE_REFUSED,
@@ -385,6 +396,15 @@ impl DataError {
     ) -> impl FnOnce(DeltaTableError) -> Self {
         let asset = asset.to_string();
         move |source| Self::Table { action, asset, source: Box::new(source) }
+    }
+
+    /// Whether a file of a table is not there.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        let Self::Table { source, .. } = self else { return false };
+        matches!(
+            &**source,
+            DeltaTableError::ObjectStore { source: ObjectStoreError::NotFound { .. } }
+        )
     }
 
     /// Wraps an error of the SQL engine that is not the user's fault.

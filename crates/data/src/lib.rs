@@ -31,7 +31,7 @@ pub use content::Column;
 pub use dataset::{
     DatasetConfig, DatasetKind, DatasetSnapshot, SplitBlob, read_dataset, read_manifest,
 };
-pub use documents::{DOCUMENTS, FilesAsset, FilesConfig, FilesType, source_id};
+pub use documents::{DOCUMENTS, FileAt, FilesAsset, FilesAt, FilesConfig, FilesType, source_id};
 pub use engine::{CollectError, DataEngine, EngineOptions, register_table};
 pub use error::{CODES, DataError, Result};
 pub use query::{
@@ -40,6 +40,10 @@ pub use query::{
 };
 pub use sql::SqlKind;
 pub use statement::{SqlOptions, SqlOutcome, only_reads_tables};
+pub use storage::{
+    bucket::{TablesAt, open_bucket},
+    fault::StoreFault,
+};
 pub use table::{
     TableMeta,
     change::Changed,

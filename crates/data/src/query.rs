@@ -42,7 +42,7 @@ pub struct TableInfo {
     pub version: Digest,
     /// The Delta version that holds it.
     pub delta_version: u64,
-    /// Its folder, relative to the data folder.
+    /// Its folder, relative to the data folder; its address when it is in a bucket.
     pub path: String,
     /// How many rows it has.
     pub rows: u64,
@@ -69,7 +69,11 @@ impl DataEngine {
     /// # Errors
     /// When the catalog cannot be read.
     pub fn latest_tables(&self) -> Result<Vec<LatestTable>> {
-        catalog::latest_tables(&self.store().read()?)
+        let mut tables = catalog::latest_tables(&self.store().read()?)?;
+        if let Some(transaction) = self.transaction() {
+            transaction.lay_over(&mut tables);
+        }
+        Ok(tables)
     }
 
     /// Every table with its latest version.
@@ -250,9 +254,18 @@ pub fn is_of_storage(error: &DataFusionError) -> bool {
     )
 }
 
+/// Reads statements.
+pub(crate) fn several(sql: &str) -> Result<Vec<Statement>, SqlFault> {
+    Ok(DFParser::parse_sql(sql).map_err(SqlFault::Engine)?.into())
+}
+
 /// Reads one statement.
 pub(crate) fn single(sql: &str) -> Result<Statement, SqlFault> {
-    let statements = DFParser::parse_sql(sql).map_err(SqlFault::Engine)?;
+    only(several(sql)?)
+}
+
+/// The statement, when it is alone.
+pub(crate) fn only(statements: Vec<Statement>) -> Result<Statement, SqlFault> {
     let mut statements = statements.into_iter();
     match (statements.next(), statements.next()) {
         (Some(statement), None) => Ok(statement),

@@ -23,5 +23,5 @@ pub use error::{CODES, IngestError};
 pub use sources::{
     Accepted, Follower, KafkaConfig, KafkaFault, KafkaSecurity, Partition, PostgresConfig,
     PostgresFault, PushBody, PushConfig, PushLog, PushReply, RecordsConfig, RecordsFormat,
-    RegistryAuth, S3Config, Source, SourceKind, SourceType, Standing, Waiting,
+    RegistryAuth, Source, SourceKind, SourceType, Standing, Waiting,
 };

@@ -272,22 +272,29 @@ pub enum DataCommand {
         #[arg(required = true)]
         columns: Vec<String>,
     },
-    /// Name the present versions of tables, for ever
+    /// Name the present versions of tables and other assets, for ever
     Tag {
         /// The tag's name
         name: String,
-        /// NAME or NAME@VERSION; all tables when absent
+        /// NAME or NAME@VERSION; all tables and assets when absent
         tables: Vec<String>,
     },
-    /// Name the present versions of tables; may be moved by naming again
+    /// Name the present versions of tables and other assets; may be moved by naming again
     Branch {
         /// The branch's name
         name: String,
-        /// NAME or NAME@VERSION; all tables when absent
+        /// NAME or NAME@VERSION; all tables and assets when absent
         tables: Vec<String>,
     },
     /// List the tags and branches
     Tags,
+    /// List the files of a source of text at a version, or print one of them
+    Files {
+        /// SOURCE or SOURCE@VERSION: a tag, a number, a digest or a time
+        source: String,
+        /// The file to print
+        path: Option<String>,
+    },
     /// Take a tag or a branch away
     Untag { name: String },
     /// Remove the files of versions that nobody holds

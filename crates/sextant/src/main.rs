@@ -151,6 +151,7 @@ fn of_tables(command: DataCommand) -> Op {
         DataCommand::Tag { name, tables } => Op::DataTag { name, tables, branch: false },
         DataCommand::Branch { name, tables } => Op::DataTag { name, tables, branch: true },
         DataCommand::Tags => Op::DataTags {},
+        DataCommand::Files { source, path } => Op::DataFiles { source, path },
         DataCommand::Untag { name } => Op::DataUntag { name },
         DataCommand::Gc { dry_run, older_than } => Op::DataGc { dry_run, older_than_s: older_than },
         DataCommand::Failures { asset } => Op::CheckFailures { asset },

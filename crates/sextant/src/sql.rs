@@ -61,6 +61,9 @@ const WORDS: &[&str] = &[
     "ALTER TABLE",
     "ADD COLUMN",
     "TRUNCATE TABLE",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
     "version_of(",
     "version_at(",
     "changes(",
@@ -82,7 +85,7 @@ pub fn run(global: &Global, statement: Option<&str>, limit: u32, csv: bool) -> R
         .take(INPUT_BYTES_MAX)
         .read_to_string(&mut text)
         .map_err(|error| crate::session::io_trouble("read stdin", &error))?;
-    for statement in statements(&text) {
+    for statement in together(statements(&text)).0 {
         runner.statement(&statement)?;
     }
     Ok(0)
@@ -124,7 +127,9 @@ impl Runner<'_> {
             // The first time there is none.
             editor.load_history(history).ok();
         }
-        anstream::eprintln!("statements end with `;`  \\d lists the tables  \\q ends");
+        anstream::eprintln!(
+            "statements end with `;`, transactions with COMMIT;  \\d lists the tables  \\q ends"
+        );
         let mut waiting = String::new();
         loop {
             let prompt = if waiting.is_empty() { "sextant> " } else { "    ...> " };
@@ -170,8 +175,12 @@ impl Runner<'_> {
                 }
                 return;
             }
-            let text = std::mem::take(waiting);
-            statements(&text).iter().try_for_each(|statement| self.statement(statement))
+            let (ready, is_open) = together(statements(waiting));
+            if is_open {
+                return;
+            }
+            waiting.clear();
+            ready.iter().try_for_each(|statement| self.statement(statement))
         };
         if let Err(trouble) = outcome {
             report(self.global, &trouble);
@@ -271,9 +280,47 @@ fn statements(text: &str) -> Vec<String> {
     found
 }
 
+/// Puts the statements from BEGIN to COMMIT or ROLLBACK together, and says whether the last of these
+/// blocks still waits for its end.
+fn together(statements: Vec<String>) -> (Vec<String>, bool) {
+    let mut found: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for statement in statements {
+        let lines = statement.lines().map(str::trim);
+        let mut said = lines.filter(|line| !line.is_empty() && !line.starts_with("--"));
+        let word = said.next().and_then(|line| line.split_whitespace().next()).unwrap_or("");
+        let word = word.to_uppercase();
+        match found.last_mut().filter(|_| is_open) {
+            Some(block) => {
+                block.push(';');
+                block.push_str(&statement);
+                is_open = !["COMMIT", "ROLLBACK", "END"].contains(&word.as_str());
+            }
+            None => {
+                is_open = ["BEGIN", "START"].contains(&word.as_str());
+                found.push(statement);
+            }
+        }
+    }
+    (found, is_open)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::statements;
+    use super::{statements, together};
+
+    #[test]
+    fn a_transaction_is_one_text() {
+        for (text, count, is_open) in [
+            ("select 1; select 2", 2, false),
+            ("begin; insert into t values (1); commit; select 1", 2, false),
+            ("-- first\nBEGIN TRANSACTION; select 1; rollback", 1, false),
+            ("select 1; start transaction; select 2", 2, true),
+        ] {
+            let (found, open) = together(statements(text));
+            assert_eq!((found.len(), open), (count, is_open), "{text}");
+        }
+    }
 
     #[test]
     fn statements_end_at_semicolons_outside_of_quotes() {

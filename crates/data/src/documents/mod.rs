@@ -1,6 +1,7 @@
 //! How does a folder of text files become a table? `sources/*.toml` with `type = "files"`: one row
 //! per file, one document version per content, and only what changed is read again.
 
+mod at;
 mod build;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use sextant_project::{
     About, Asset, AssetFile, AssetId, BuildContext, Built, Refresh, parse_asset_toml, recipe_digest,
 };
 
+pub use self::at::{FileAt, FilesAt};
 use crate::{
     DataEngine,
     error::DataError,

@@ -2,11 +2,12 @@
 //! TABLE, ALTER TABLE and DROP TABLE change tables of the user's own, each as one version. Nothing
 //! else runs, and nothing here reaches a file unless the caller may read the project's folder.
 
+mod block;
 mod files;
 mod plans;
 mod travel;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::PoisonError};
 
 use datafusion::{
     logical_expr::LogicalPlan,
@@ -32,6 +33,7 @@ use crate::{
         rows::check_columns,
     },
 };
+use block::Block;
 pub(crate) use plans::Planned;
 
 /// What a caller of [`DataEngine::sql`] may do.
@@ -60,6 +62,13 @@ pub enum SqlOutcome {
         /// Whether there was nothing to do.
         unchanged: bool,
     },
+    /// What a block of statements did together.
+    Block {
+        /// `commit`, or `rollback` when it was only tried.
+        action: String,
+        /// What each statement gave.
+        statements: Vec<SqlOutcome>,
+    },
 }
 
 /// A statement whose tables and files are open.
@@ -79,12 +88,26 @@ pub fn only_reads_tables(sql: &str) -> bool {
 }
 
 impl DataEngine {
-    /// Runs one statement.
+    /// Runs one statement, or a block of them from BEGIN to COMMIT.
     ///
     /// # Errors
     /// When it is wrong, is not one that runs here, or changes a table that it may not change.
     pub fn sql(&self, sql: &str, options: &SqlOptions, cancel: &Cancel) -> Result<SqlOutcome> {
-        let statement = query::single(sql).map_err(SqlFault::without_file)?;
+        let statements = query::several(sql).map_err(SqlFault::without_file)?;
+        if let Some(block) = Block::of(&statements)? {
+            return self.run_block(&block, options, cancel);
+        }
+        let statement = query::only(statements).map_err(SqlFault::without_file)?;
+        self.one(sql, statement, options, cancel)
+    }
+
+    fn one(
+        &self,
+        sql: &str,
+        statement: Statement,
+        options: &SqlOptions,
+        cancel: &Cancel,
+    ) -> Result<SqlOutcome> {
         let Statement::Statement(inner) = &statement else { return Err(refused(&statement)) };
         match inner.as_ref() {
             ast::Statement::Query(_) => {
@@ -147,7 +170,7 @@ impl DataEngine {
         };
         let failed = |error| SqlFault::Engine(error).without_file();
         let wanted = session.state().resolve_table_references(&statement).map_err(failed)?;
-        let latest = catalog::latest_tables(&self.store().read()?)?;
+        let latest = self.latest_tables()?;
         let bare = query::bare_names(&latest);
         for row in &latest {
             if wanted.iter().any(|name| name.table() == row.meta.table) {
@@ -215,7 +238,7 @@ impl DataEngine {
             message,
             fix: "a table's name has letters, digits, `_`, `-` and `.`".to_owned(),
         })?;
-        let latest = catalog::latest_tables(&self.store().read()?)?;
+        let latest = self.latest_tables()?;
         let same_name = |row: &&LatestTable| row.meta.table == name;
         match latest.iter().find(same_name) {
             Some(row) if row.meta.asset != asset => Err(DataError::Taken {
@@ -279,6 +302,7 @@ impl DataEngine {
 
     /// Takes names away. The versions stay as long as somebody holds them.
     fn drop_tables(&self, names: &[ast::ObjectName], if_exists: bool) -> Result<SqlOutcome> {
+        let _door = self.changes().read().unwrap_or_else(PoisonError::into_inner);
         let mut done = Vec::new();
         for name in names {
             let name = plain_name(&name.to_string());
@@ -301,6 +325,12 @@ impl DataEngine {
     /// The table that a statement changes. It must have its name still.
     fn own_table(&self, name: &str) -> Result<AssetId> {
         let name = plain_name(name);
+        if let Some(transaction) = self.transaction()
+            && let Ok(asset) = AssetId::of(OWN_TABLES, name.trim_start_matches("tables."))
+            && transaction.latest(&asset).is_some()
+        {
+            return Ok(asset);
+        }
         let reader = self.store().read()?;
         let asset = find_table(&reader, &name)?;
         let latest = catalog::latest_tables(&reader)?;
@@ -331,7 +361,7 @@ fn refused(statement: &Statement) -> DataError {
     DataError::TableRefused {
         message: format!("`{}` is not run here", query::begin(statement)),
         fix: "what runs: SELECT, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, CREATE TABLE, ALTER \
-              TABLE … ADD COLUMN and DROP TABLE"
+              TABLE … ADD COLUMN and DROP TABLE; between BEGIN and COMMIT all of them but DROP"
             .to_owned(),
     }
 }

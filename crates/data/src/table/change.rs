@@ -127,15 +127,35 @@ impl DataEngine {
         cancel: &Cancel,
     ) -> Result<Changed> {
         self.may_change(asset, &change)?;
+        if let Some(transaction) = self.transaction() {
+            return self.staged_change(transaction, asset, change, about, cancel);
+        }
+        let _door = self.changes().read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.settle(Some(asset))?;
         let lock = self.lock_of("write", asset);
         let _turn = (!matches!(change, Change::Append { .. }))
             .then(|| lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let before = catalog::newest_table(&self.store().read()?, asset)?;
         let note = note_of(&change, &about);
-        self.commit_change_of(asset, &change, &note, about.action, cancel)?;
+        let done = self.commit_change_of(asset, &change, &note, about.action, cancel);
+        if let Err(error) = done
+            && !self.is_there_all_the_same(asset, &note, &error)
+        {
+            return Err(error);
+        }
         failpoint("data.after_delta_commit")?;
         self.catch_up(asset)?;
         self.outcome(asset, &note, before.map(|row| row.meta.delta_version))
+    }
+
+    /// Whether a change that ended with an error is in the table: what came after its commit may have
+    /// failed, or the answer to it was lost.
+    fn is_there_all_the_same(&self, asset: &AssetId, note: &CommitNote, error: &DataError) -> bool {
+        let found = || -> Result<bool> {
+            self.catch_up(asset)?;
+            Ok(catalog::commit_of(&self.store().read()?, asset, &note.id)?.is_some())
+        };
+        matches!(error, DataError::Table { .. }) && found().unwrap_or(false)
     }
 
     /// Commits a change, again when another writer changed what it read.
@@ -232,7 +252,7 @@ impl DataEngine {
     }
 }
 
-fn note_of(change: &Change, about: &About) -> CommitNote {
+pub(super) fn note_of(change: &Change, about: &About) -> CommitNote {
     let sql = about.sql.as_deref().map(|sql| match sql.char_indices().nth(SQL_BYTES_MAX / 4) {
         Some((end, _)) => format!("{}…", &sql[..end]),
         None => sql.to_owned(),
@@ -266,7 +286,7 @@ fn is_conflict(error: &DeltaTableError) -> bool {
 }
 
 /// Stored files at fault, another writer, or else the statement.
-fn explain(asset: &AssetId, action: &str, error: DeltaTableError) -> DataError {
+pub(super) fn explain(asset: &AssetId, action: &str, error: DeltaTableError) -> DataError {
     if is_conflict(&error) {
         return DataError::Taken {
             message: format!("other writers kept changing {asset} under this {action}"),

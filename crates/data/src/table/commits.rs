@@ -15,8 +15,8 @@ use sextant_lineage::{Act, Expect};
 use sextant_project::AssetId;
 
 use super::{
-    TableMeta, failpoint, folder_of,
-    log::{Commit, Effect, newest_in_log},
+    TableMeta, failpoint,
+    log::{Commit, Effect},
     record,
 };
 use crate::{
@@ -95,16 +95,14 @@ impl DataEngine {
     /// Records what a crash left unrecorded in tables of the user's own. A table whose newest
     /// commit is known costs one listing of its log.
     pub(crate) fn adopt_commits(&self) -> Result<()> {
-        let folder = self.tables_folder();
-        let failed = |source| DataError::SourceFile { path: folder.to_owned(), source };
-        for entry in std::fs::read_dir(folder).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let Some(stem) = name.to_str().and_then(|name| name.strip_prefix("tables-")) else {
-                continue;
-            };
+        let engine = self.clone();
+        let folders = self.block(None, async move { engine.home().folders().await })?;
+        for folder in folders {
+            let Some(stem) = folder.strip_prefix("tables-") else { continue };
             let Ok(asset) = AssetId::of(OWN_TABLES, stem) else { continue };
             let newest = catalog::newest_table(&self.store().read()?, &asset)?;
-            if newest_in_log(&folder.join(&name))? > newest.map(|row| row.meta.delta_version) {
+            let known = newest.map(|row| row.meta.delta_version);
+            if self.newest_in_log(&asset, known)? > known {
                 self.catch_up(&asset)?;
             }
         }
@@ -113,6 +111,7 @@ impl DataEngine {
 
     /// Records every commit of a table that no act recorded yet.
     pub(crate) fn catch_up(&self, asset: &AssetId) -> Result<()> {
+        self.settle(Some(asset))?;
         let begun = {
             let lock = self.lock_of("record", asset);
             let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,7 +131,7 @@ impl DataEngine {
         begun.map_or(Ok(()), |set| self.finish_set(&set))
     }
 
-    fn unrecorded_now(&self, asset: &AssetId) -> Result<Vec<Commit>> {
+    pub(super) fn unrecorded_now(&self, asset: &AssetId) -> Result<Vec<Commit>> {
         let newest = catalog::newest_table(&self.store().read()?, asset)?;
         let engine = self.clone();
         let table = asset.clone();
@@ -179,7 +178,7 @@ impl DataEngine {
     }
 
     /// Adds one commit to an act; returns what the table is then.
-    fn add_commit(
+    pub(super) fn add_commit(
         &self,
         act: &mut Act,
         asset: &AssetId,
@@ -211,7 +210,8 @@ impl DataEngine {
             catalog::put_table(act, row.version, &meta);
             (row.version, meta)
         } else {
-            let meta = meta_of(asset, commit, previous)?;
+            let path = self.home().path(asset);
+            let meta = meta_of(asset, path, commit, previous)?;
             (record(act, &meta, &inputs)?, meta)
         };
         if asset.folder() == OWN_TABLES {
@@ -280,7 +280,12 @@ fn declare_inputs(
     Ok(inputs)
 }
 
-fn meta_of(asset: &AssetId, commit: &Commit, previous: Option<&LatestTable>) -> Result<TableMeta> {
+pub(super) fn meta_of(
+    asset: &AssetId,
+    path: String,
+    commit: &Commit,
+    previous: Option<&LatestTable>,
+) -> Result<TableMeta> {
     let before = previous.map(|row| row.meta.content);
     let step = match &commit.effect {
         Effect::Changed(step) => step.clone(),
@@ -289,7 +294,7 @@ fn meta_of(asset: &AssetId, commit: &Commit, previous: Option<&LatestTable>) -> 
     Ok(TableMeta {
         asset: asset.clone(),
         table: asset.stem().to_owned(),
-        path: format!("tables/{}", folder_of(asset)),
+        path,
         delta_version: commit.delta_version,
         rows: commit.rows,
         columns: commit.columns.clone(),

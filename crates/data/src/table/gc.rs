@@ -11,8 +11,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use deltalake_core::{DeltaTableError, kernel::Action, logstore::get_actions};
@@ -25,6 +24,7 @@ use crate::{
     DataEngine,
     catalog::{self, LatestTable},
     error::{DataError, Result},
+    storage::place::TableFile,
 };
 
 /// A file that no commit names may belong to a write that is under way elsewhere; after this long
@@ -96,7 +96,7 @@ pub struct GcReport {
 struct Plan {
     held: Vec<HeldVersion>,
     removed: Vec<RemovedVersion>,
-    files: Vec<(PathBuf, u64)>,
+    files: Vec<TableFile>,
 }
 
 impl DataEngine {
@@ -105,6 +105,8 @@ impl DataEngine {
     /// # Errors
     /// When a table or the catalog cannot be read, or a file cannot be removed.
     pub fn gc(&self, options: &GcOptions) -> Result<GcReport> {
+        // What is prepared names files that no log names yet.
+        self.settle(None)?;
         self.adopt_commits()?;
         let mut report = GcReport { dry_run: options.dry_run, ..GcReport::default() };
         for (asset, _) in catalog::all_tables(&self.store().read()?)? {
@@ -115,7 +117,7 @@ impl DataEngine {
                 continue;
             };
             report.files += plan.files.len() as u64;
-            report.bytes += plan.files.iter().map(|(_, bytes)| bytes).sum::<u64>();
+            report.bytes += plan.files.iter().map(|file| file.bytes).sum::<u64>();
             if !options.dry_run {
                 self.gc_table(&asset, &plan)?;
             }
@@ -130,7 +132,7 @@ impl DataEngine {
         let reader = self.store().read()?;
         let versions = catalog::table_versions(&reader, asset)?;
         let recorded = versions.last().map(|row| row.meta.delta_version);
-        if super::log::newest_in_log(&self.table_folder(asset))? > recorded {
+        if self.newest_in_log(asset, recorded)? > recorded {
             return Ok(None);
         }
         let gone = catalog::removed(&reader, asset)?;
@@ -213,7 +215,7 @@ impl DataEngine {
         asset: &AssetId,
         kept: Vec<TableMeta>,
         newest: Option<u64>,
-    ) -> Result<Vec<(PathBuf, u64)>> {
+    ) -> Result<Vec<TableFile>> {
         let failed = |error| DataError::table("read the log of", asset)(error);
         let mut needed = BTreeSet::new();
         let deltas: BTreeSet<u64> = kept.iter().map(|meta| meta.delta_version).collect();
@@ -249,9 +251,13 @@ impl DataEngine {
                 }
             }
         }
-        let folder = self.table_folder(asset);
-        let scan = move || files_to_remove(&folder, &needed, &named, has_vectors);
-        tokio::task::spawn_blocking(scan).await.map_err(DataError::engine)?
+        let files = self.home().data_files(asset).await?.into_iter();
+        let unneeded = files.filter(|file| {
+            let vector = has_vectors && file.name.ends_with(".bin");
+            let left_behind = file.age.is_some_and(|age| age > ORPHAN_AGE);
+            !vector && !needed.contains(&file.name) && (named.contains(&file.name) || left_behind)
+        });
+        Ok(unneeded.collect())
     }
 
     fn gc_table(&self, asset: &AssetId, plan: &Plan) -> Result<()> {
@@ -260,56 +266,18 @@ impl DataEngine {
         }
         let mut act = self.store().begin(ActivityKind::Erase, format!("gc {asset}"));
         act.note("files", plan.files.len());
-        act.note("bytes", plan.files.iter().map(|(_, bytes)| bytes).sum::<u64>());
+        act.note("bytes", plan.files.iter().map(|file| file.bytes).sum::<u64>());
         for row in &plan.removed {
             catalog::put_removed(&mut act, asset, row.delta_version);
         }
         act.commit()?;
         super::failpoint("data.before_gc_files")?;
-        for (path, _) in &plan.files {
-            match std::fs::remove_file(path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(DataError::Write { path: path.clone(), source });
-                }
-                _ => {}
+        let (engine, asset, files) = (self.clone(), asset.clone(), plan.files.clone());
+        self.block(None, async move {
+            for file in &files {
+                engine.home().remove(&asset, &file.name).await?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
-}
-
-fn files_to_remove(
-    folder: &Path,
-    needed: &BTreeSet<String>,
-    named: &BTreeSet<String>,
-    has_vectors: bool,
-) -> Result<Vec<(PathBuf, u64)>> {
-    let mut files = Vec::new();
-    if !folder.is_dir() {
-        return Ok(files);
-    }
-    let walk = walkdir::WalkDir::new(folder)
-        .into_iter()
-        .filter_entry(|entry| entry.depth() != 1 || entry.file_name() != "_delta_log");
-    for entry in walk {
-        let entry = entry.map_err(|error| DataError::SourceFile {
-            path: folder.to_owned(),
-            source: error.into(),
-        })?;
-        let Ok(name) = entry.path().strip_prefix(folder) else { continue };
-        let name = name.to_string_lossy().into_owned();
-        let vector = has_vectors && name.ends_with(".bin");
-        if !entry.file_type().is_file() || vector || needed.contains(&name) {
-            continue;
-        }
-        let facts = entry.metadata().map_err(|error| DataError::SourceFile {
-            path: entry.path().to_owned(),
-            source: error.into(),
-        })?;
-        let age = facts.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-        if named.contains(&name) || age.is_some_and(|age| age > ORPHAN_AGE) {
-            files.push((entry.into_path(), facts.len()));
-        }
-    }
-    Ok(files)
 }

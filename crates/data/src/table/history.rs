@@ -83,7 +83,7 @@ impl DataEngine {
                 rows: row.meta.rows,
                 tags: tags
                     .iter()
-                    .filter(|tag| tag.delta_version == delta)
+                    .filter(|tag| tag.delta_version == Some(delta))
                     .map(|tag| tag.name.clone())
                     .collect(),
                 removed_at: removed.get(&delta).map(ToString::to_string),
@@ -107,9 +107,11 @@ impl DataEngine {
             let row = catalog::table_at(&reader, &asset, delta)?;
             return row.map(|row| row.meta).ok_or_else(|| no_version(&asset, which));
         }
-        if let Some(tag) = tags::pointing_at(&reader, &asset)?.iter().find(|tag| tag.name == which)
+        let tags = tags::pointing_at(&reader, &asset)?;
+        if let Some(delta) =
+            tags.iter().find(|tag| tag.name == which).and_then(|tag| tag.delta_version)
         {
-            let row = catalog::table_at(&reader, &asset, tag.delta_version)?;
+            let row = catalog::table_at(&reader, &asset, delta)?;
             return row.map(|row| row.meta).ok_or_else(|| no_version(&asset, which));
         }
         let hex = which.strip_prefix("sha256:").unwrap_or(which);

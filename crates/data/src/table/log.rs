@@ -107,20 +107,16 @@ impl DataEngine {
         asset: &AssetId,
         actions: &[Action],
     ) -> Result<Vec<(String, u64, Digest)>> {
-        let folder = self.table_folder(asset);
         let added = actions.iter().filter_map(|action| match action {
             Action::Add(add) => Some(add.path.clone()),
             _ => None,
         });
-        let paths: Vec<String> = added.collect();
-        let work = move || -> Result<Vec<(String, u64, Digest)>> {
-            let digest = |path: String| {
-                let (bytes, digest) = file_digest(folder.join(&path))?;
-                Ok((path, bytes, digest))
-            };
-            paths.into_iter().map(digest).collect()
-        };
-        tokio::task::spawn_blocking(work).await.map_err(DataError::engine)?
+        let mut files = Vec::new();
+        for path in added {
+            let (bytes, digest) = self.home().digest(asset, &path).await?;
+            files.push((path, bytes, digest));
+        }
+        Ok(files)
     }
 
     /// How many rows the loaded version has: what its files say, or, when a foreign writer left
@@ -152,29 +148,24 @@ impl DataEngine {
         let snapshot = table.snapshot().map_err(failed)?;
         let paths: Vec<String> =
             snapshot.log_data().iter().map(|file| file.object_store_path().to_string()).collect();
-        let folder = self.table_folder(&place.asset);
-        let work = move || {
-            paths.iter().all(|path| {
-                let found = file_digest(folder.join(path)).ok();
-                found.is_some() && found.as_ref() == known.get(path)
-            })
-        };
-        tokio::task::spawn_blocking(work).await.map_err(DataError::engine)
+        for path in paths {
+            match self.home().digest(&place.asset, &path).await {
+                Ok(found) if Some(&found) == known.get(&path) => {}
+                Err(error) if !error.is_missing_file() => return Err(error),
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
     }
-}
 
-/// The highest version in a table's log, by the names of its files.
-pub(crate) fn newest_in_log(table: &std::path::Path) -> Result<Option<u64>> {
-    let log = table.join("_delta_log");
-    let Ok(entries) = std::fs::read_dir(&log) else { return Ok(None) };
-    let mut newest = None;
-    for entry in entries {
-        let entry = entry.map_err(|source| DataError::SourceFile { path: log.clone(), source })?;
-        let name = entry.file_name();
-        let version = name.to_str().and_then(|name| name.strip_suffix(".json"));
-        newest = newest.max(version.and_then(|digits| digits.parse().ok()));
+    /// The highest version in a table's log, of those from one on.
+    ///
+    /// # Errors
+    /// When its log cannot be listed.
+    pub fn newest_in_log(&self, asset: &AssetId, from: Option<u64>) -> Result<Option<u64>> {
+        let (engine, asset) = (self.clone(), asset.clone());
+        self.block(None, async move { engine.home().newest_commit(&asset, from).await })
     }
-    Ok(newest)
 }
 
 fn effect_of(

@@ -14,8 +14,9 @@ pub(crate) mod log;
 pub(crate) mod operations;
 pub(crate) mod rows;
 pub(crate) mod tags;
+pub(crate) mod transaction;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use datafusion::{
     arrow::{datatypes::SchemaRef, record_batch::RecordBatch},
@@ -25,9 +26,8 @@ use datafusion::{
     logical_expr::LogicalPlanBuilder,
 };
 use deltalake_core::{
-    DeltaTable, DeltaTableBuilder, DeltaTableError, delta_datafusion::DeltaSessionContext,
-    ensure_table_uri, kernel::transaction::CommitProperties, operations::write::SchemaMode,
-    protocol::SaveMode,
+    DeltaTable, DeltaTableError, delta_datafusion::DeltaSessionContext,
+    kernel::transaction::CommitProperties, operations::write::SchemaMode, protocol::SaveMode,
 };
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,7 @@ use crate::{
     DataEngine, catalog,
     content::{self, Column},
     error::{DataError, Result},
+    storage::{place::folder_of, staged::StagedFiles},
 };
 
 /// The key in a Delta commit that holds the content's digest.
@@ -57,7 +58,7 @@ pub struct TableMeta {
     pub asset: AssetId,
     /// Its name in SQL: `documents` for a source of files, the model's name for a model.
     pub table: String,
-    /// Its folder, relative to the data folder.
+    /// Its folder, relative to the data folder; its address when it is in a bucket.
     pub path: String,
     /// The Delta version.
     pub delta_version: u64,
@@ -144,9 +145,14 @@ impl NewTable {
     }
 }
 
-/// A table's folder name: the asset's id without its slash.
-pub fn folder_of(asset: &AssetId) -> String {
-    asset.as_str().replace('/', "-")
+/// Where an open table is: its folder relative to the data folder, or its address.
+pub fn path_of(table: &DeltaTable, asset: &AssetId) -> String {
+    let log = table.log_store();
+    let address = log.root_url();
+    if address.scheme() == "file" {
+        return format!("tables/{}", folder_of(asset));
+    }
+    address.as_str().trim_end_matches('/').to_owned()
 }
 
 /// Old versions are cited by datasets, runs and answers: the log must never forget them. What no
@@ -182,7 +188,7 @@ impl DataEngine {
         let mut meta = TableMeta {
             asset: new.asset.clone(),
             table: new.table.clone(),
-            path: format!("tables/{}", folder_of(&new.asset)),
+            path: self.home().path(&new.asset),
             delta_version: 0,
             rows: rows as u64,
             columns: content::columns(&new.schema),
@@ -253,27 +259,11 @@ impl DataEngine {
     /// When its log cannot be read.
     pub async fn open_or_start(&self, asset: &AssetId) -> Result<DeltaTable> {
         let failed = |error| DataError::table("open", asset)(error);
-        let mut table = self
-            .builder(&self.tables_folder().join(folder_of(asset)))
-            .and_then(DeltaTableBuilder::build)
-            .map_err(failed)?;
+        let mut table = self.table(asset)?;
         match table.load().await {
             Ok(()) | Err(DeltaTableError::NotATable(_)) => Ok(table),
             Err(error) => Err(failed(error)),
         }
-    }
-
-    pub(crate) fn builder(
-        &self,
-        folder: &std::path::Path,
-    ) -> Result<DeltaTableBuilder, DeltaTableError> {
-        let url = ensure_table_uri(folder.to_string_lossy())?;
-        let builder = DeltaTableBuilder::from_url(url.clone())?;
-        Ok(builder.with_storage_backend(Arc::new(self.files()), url))
-    }
-
-    pub(crate) fn table_folder(&self, asset: &AssetId) -> PathBuf {
-        self.tables_folder().join(folder_of(asset))
     }
 
     /// The table at its pinned version: the newest Delta version that holds it, since compaction
@@ -301,15 +291,27 @@ impl DataEngine {
         Ok(place)
     }
 
+    /// A table that is not loaded yet and may not be there; as a transaction has it, within one.
+    fn table(&self, asset: &AssetId) -> Result<DeltaTable> {
+        let mut files = self.home().files();
+        if let Some(transaction) = self.transaction()
+            && transaction.staged.holds(&self.home().root(asset)?)
+        {
+            files = Arc::new(StagedFiles(Arc::clone(&transaction.staged)));
+        }
+        let log = self.home().log(asset, files).map_err(DataError::table("open", asset))?;
+        Ok(DeltaTable::new(log))
+    }
+
     /// Opens a table at exactly this Delta version.
     pub(crate) async fn open_at(&self, meta: &TableMeta) -> Result<DeltaTable> {
         let failed = |error| DataError::table("open", &meta.asset)(error);
-        let folder = self.table_folder(&meta.asset);
-        if !folder.is_dir() {
-            return Err(failed(DeltaTableError::NotATable(folder.display().to_string())));
+        if !self.home().may_be_there(&meta.asset) {
+            return Err(failed(DeltaTableError::NotATable(meta.path.clone())));
         }
-        let builder = self.builder(&folder).map_err(failed)?;
-        builder.with_version(meta.delta_version).load().await.map_err(failed)
+        let mut table = self.table(&meta.asset)?;
+        table.load_version(meta.delta_version).await.map_err(failed)?;
+        Ok(table)
     }
 
     async fn provider(&self, place: &TableMeta) -> Result<Arc<dyn TableProvider>> {
@@ -418,6 +420,8 @@ pub fn record(act: &mut Act, meta: &TableMeta, derived_from: &[Digest]) -> Resul
 /// A place where the torture runs may stop the process: between two commits.
 pub(crate) fn failpoint(name: &'static str) -> Result<()> {
     fail::fail_point!(name, |_| Err(DataError::engine(format!("failpoint {name}"))));
+    #[cfg(test)]
+    crate::tests::stop_at(name)?;
     let _ = name;
     Ok(())
 }

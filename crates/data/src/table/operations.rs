@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroU64,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use sextant_core::{ActivityId, Cancel};
@@ -88,8 +88,9 @@ impl DataEngine {
         let wanted: BTreeMap<AssetId, u64> = named
             .into_iter()
             .filter(|row| row.asset.folder() == OWN_TABLES)
-            .map(|row| (row.asset.clone(), row.delta_version))
+            .filter_map(|row| Some((row.asset.clone(), row.delta_version?)))
             .collect();
+        let _door = hold_open(self.changes());
         // Writers wait, and so do those who would record a commit of the set alone.
         let writers: Vec<_> = wanted.keys().map(|asset| self.lock_of("write", asset)).collect();
         let _turns: Vec<_> = writers.iter().map(|lock| hold(lock)).collect();
@@ -223,6 +224,10 @@ impl DataEngine {
         let statement = query::single(sql).map_err(query::SqlFault::without_file)?;
         self.planned(sql, statement, options, cancel)
     }
+}
+
+fn hold_open(changes: &RwLock<()>) -> RwLockReadGuard<'_, ()> {
+    changes.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hold(lock: &Mutex<()>) -> MutexGuard<'_, ()> {

@@ -1,21 +1,26 @@
-//! Which versions of which tables belong together? A tag is a name for one version of each of some
-//! tables and never moves; a branch is the same and may be moved. What they name is held: its files
-//! are not removed.
+//! Which versions of which assets belong together? A tag is a name for one version of each of some
+//! tables and other assets (datasets, indexes, prompts, …) and never moves; a branch is the same and
+//! may be moved. What they name is held: the files of its tables are not removed. A source of text
+//! files is named by its table, which holds the files.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sextant_core::{ActivityKind, Digest};
-use sextant_lineage::{Reader, Row};
-use sextant_project::AssetId;
+use sextant_lineage::{Act, Reader, Row};
+use sextant_project::{AssetId, State, VersionRow, state};
 
 use crate::{
-    DataEngine, catalog,
+    DataEngine, TableMeta, catalog,
     error::{DataError, Result},
 };
 
-/// Most tables that one tag names.
-const TABLES_MAX: usize = 10_000;
+/// Most assets that one tag names.
+const ASSETS_MAX: usize = 10_000;
+/// How far back a version of an asset is looked for by its digest.
+const VERSIONS_SEARCHED: u32 = 10_000;
+/// Versions of what checks found are no state that anybody could want back.
+const NEVER_NAMED: &str = "checks";
 
 /// Whether a name may move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,14 +32,15 @@ pub enum TagKind {
     Branch,
 }
 
-/// One table under one name.
+/// One asset under one name.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TagRow {
     pub(crate) name: String,
     pub(crate) asset: AssetId,
     pub(crate) kind: TagKind,
     pub(crate) version: Digest,
-    pub(crate) delta_version: u64,
+    /// Of a table.
+    pub(crate) delta_version: Option<u64>,
     pub(crate) at: String,
 }
 
@@ -49,15 +55,24 @@ pub struct TagInfo {
     pub at: String,
     /// The Delta version of each table.
     pub tables: BTreeMap<AssetId, u64>,
+    /// The version of each asset that is no table.
+    pub assets: BTreeMap<AssetId, Digest>,
+}
+
+/// What a tag is to name.
+#[derive(Default)]
+struct Chosen {
+    tables: BTreeMap<AssetId, (Digest, u64)>,
+    assets: BTreeMap<AssetId, Digest>,
 }
 
 impl DataEngine {
-    /// Names the present version of these tables, of all when none is named; `NAME@VERSION` names
-    /// an older one. A branch is moved, a tag is refused when it exists.
+    /// Names the present version of these tables and other assets, of all when none is named;
+    /// `NAME@VERSION` names an older one. A branch is moved, a tag is refused when it exists.
     ///
     /// # Errors
-    /// When the name is not plain or taken, or there is no such table or version.
-    pub fn tag(&self, name: &str, kind: TagKind, tables: &[String]) -> Result<TagInfo> {
+    /// When the name is not plain or taken, or there is no such asset or version.
+    pub fn tag(&self, name: &str, kind: TagKind, wanted: &[String]) -> Result<TagInfo> {
         check_name(name)?;
         let reader = self.store().read()?;
         let present = all(&reader)?.into_iter().find(|row| row.name == name);
@@ -69,18 +84,33 @@ impl DataEngine {
                 fix: format!("take another name, or `sextant data untag {name}` first"),
             });
         }
-        let chosen = self.chosen(&reader, tables)?;
-        if chosen.is_empty() || chosen.len() > TABLES_MAX {
+        let chosen = self.chosen(&reader, wanted)?;
+        let count = chosen.tables.len() + chosen.assets.len();
+        if count == 0 || count > ASSETS_MAX {
             return Err(DataError::NotFound {
-                what: "table",
-                name: format!("to name: {} tables", chosen.len()),
-                known: format!("1 to {TABLES_MAX}"),
+                what: "asset",
+                name: format!("to name: {count} assets"),
+                known: format!("1 to {ASSETS_MAX}"),
             });
         }
         let mut act = self.store().begin(ActivityKind::Author, format!("{} {name}", word(kind)));
-        act.execute("DELETE FROM data_tables_tags WHERE name = ?1", vec![name.into()]);
+        forget(&mut act, name);
         let at = act.started_at();
-        for (asset, (version, delta)) in &chosen {
+        for (asset, version) in &chosen.assets {
+            act.used(*version);
+            act.execute(
+                "INSERT INTO data_tables_tagged (name, asset, kind, version, at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                vec![
+                    name.into(),
+                    asset.as_str().into(),
+                    word(kind).into(),
+                    version.into(),
+                    at.into(),
+                ],
+            );
+        }
+        for (asset, (version, delta)) in &chosen.tables {
             act.used(*version);
             act.execute(
                 "INSERT INTO data_tables_tags (name, asset, kind, version, delta_version, at)
@@ -96,31 +126,74 @@ impl DataEngine {
             );
         }
         act.commit()?;
-        let tables = chosen.into_iter().map(|(asset, (_, delta))| (asset, delta)).collect();
-        Ok(TagInfo { name: name.to_owned(), kind, at: at.to_string(), tables })
+        let Chosen { tables, assets } = chosen;
+        let tables = tables.into_iter().map(|(asset, (_, delta))| (asset, delta)).collect();
+        Ok(TagInfo { name: name.to_owned(), kind, at: at.to_string(), tables, assets })
     }
 
-    fn chosen(
-        &self,
-        reader: &Reader,
-        tables: &[String],
-    ) -> Result<BTreeMap<AssetId, (Digest, u64)>> {
-        if tables.is_empty() {
-            let latest = catalog::latest_tables(reader)?.into_iter();
-            return Ok(latest
-                .map(|row| (row.meta.asset, (row.version, row.meta.delta_version)))
-                .collect());
+    fn chosen(&self, reader: &Reader, wanted: &[String]) -> Result<Chosen> {
+        let built = State::load(self.store()).map_err(DataError::Source)?.latest;
+        let is_table = |row: &VersionRow| TableMeta::from_value(&row.meta).is_ok();
+        let mut chosen = Chosen::default();
+        if wanted.is_empty() {
+            for row in catalog::latest_tables(reader)? {
+                chosen.tables.insert(row.meta.asset, (row.version, row.meta.delta_version));
+            }
+            let others =
+                built.values().filter(|row| !is_table(row) && row.asset.folder() != NEVER_NAMED);
+            chosen.assets.extend(others.map(|row| (row.asset.clone(), row.version)));
+            return Ok(chosen);
         }
-        let mut chosen = BTreeMap::new();
-        for table in tables {
-            let (name, which) = match table.split_once('@') {
+        for text in wanted {
+            let (name, which) = match text.split_once('@') {
                 Some((name, which)) => (name, Some(which)),
-                None => (table.as_str(), None),
+                None => (text.as_str(), None),
             };
-            let place = self.place(&self.table_version_of(name, which)?)?;
-            chosen.insert(place.asset.clone(), (place.version()?, place.delta_version));
+            let other = name
+                .parse::<AssetId>()
+                .ok()
+                .filter(|asset| built.get(asset).is_some_and(|row| !is_table(row)));
+            if let Some(asset) = other {
+                let version = self.version_of(&asset, which)?;
+                chosen.assets.insert(asset, version);
+            } else {
+                let place = self.place(&self.table_version_of(name, which)?)?;
+                let version = (place.version()?, place.delta_version);
+                chosen.tables.insert(place.asset.clone(), version);
+            }
         }
         Ok(chosen)
+    }
+
+    /// A version of an asset that is no table: the newest, the one that a tag names, or the one whose
+    /// digest begins so.
+    fn version_of(&self, asset: &AssetId, which: Option<&str>) -> Result<Digest> {
+        if let Some(which) = which
+            && let Some(version) = self.tagged(asset.as_str(), which)?
+        {
+            return Ok(version);
+        }
+        let versions = state::versions(self.store(), asset, VERSIONS_SEARCHED);
+        let begin = which.map_or("", |which| which.strip_prefix("sha256:").unwrap_or(which));
+        let found = versions
+            .map_err(DataError::Source)?
+            .into_iter()
+            .find(|row| row.version.hex().starts_with(begin));
+        found.map(|row| row.version).ok_or_else(|| DataError::NotFound {
+            what: "version",
+            name: format!("{} of {asset}", which.unwrap_or("newest")),
+            known: "versions by tag or digest: `sextant versions` lists them".to_owned(),
+        })
+    }
+
+    /// The version of an asset that a tag or a branch names.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn tagged(&self, asset: &str, name: &str) -> Result<Option<Digest>> {
+        let mut rows = all(&self.store().read()?)?.into_iter();
+        let found = rows.find(|row| row.name == name && row.asset.as_str() == asset);
+        Ok(found.map(|row| row.version))
     }
 
     /// Every tag and branch.
@@ -132,10 +205,17 @@ impl DataEngine {
         for row in all(&self.store().read()?)? {
             if tags.last().is_none_or(|tag| tag.name != row.name) {
                 let TagRow { name, kind, at, .. } = row.clone();
-                tags.push(TagInfo { name, kind, at, tables: BTreeMap::new() });
+                let (tables, assets) = (BTreeMap::new(), BTreeMap::new());
+                tags.push(TagInfo { name, kind, at, tables, assets });
             }
-            if let Some(tag) = tags.last_mut() {
-                tag.tables.insert(row.asset, row.delta_version);
+            match (tags.last_mut(), row.delta_version) {
+                (Some(tag), Some(delta)) => {
+                    tag.tables.insert(row.asset, delta);
+                }
+                (Some(tag), None) => {
+                    tag.assets.insert(row.asset, row.version);
+                }
+                (None, _) => {}
             }
         }
         Ok(tags)
@@ -158,10 +238,15 @@ impl DataEngine {
             });
         }
         let mut act = self.store().begin(ActivityKind::Author, format!("untag {name}"));
-        act.execute("DELETE FROM data_tables_tags WHERE name = ?1", vec![name.into()]);
+        forget(&mut act, name);
         act.commit()?;
         Ok(())
     }
+}
+
+fn forget(act: &mut Act, name: &str) {
+    act.execute("DELETE FROM data_tables_tags WHERE name = ?1", vec![name.into()]);
+    act.execute("DELETE FROM data_tables_tagged WHERE name = ?1", vec![name.into()]);
 }
 
 /// The tags and branches that name a version of this table.
@@ -169,10 +254,11 @@ pub(crate) fn pointing_at(reader: &Reader, asset: &AssetId) -> Result<Vec<TagRow
     Ok(all(reader)?.into_iter().filter(|row| row.asset == *asset).collect())
 }
 
-/// Every table under every name, by name.
+/// Every asset under every name, by name.
 pub(crate) fn all(reader: &Reader) -> Result<Vec<TagRow>> {
     let rows = reader.query(
         "SELECT name, asset, kind, version, delta_version, at FROM data_tables_tags
+         UNION ALL SELECT name, asset, kind, version, NULL, at FROM data_tables_tagged
          ORDER BY name, asset",
         &[],
     )?;
@@ -182,7 +268,7 @@ pub(crate) fn all(reader: &Reader) -> Result<Vec<TagRow>> {
             asset: row.text(1)?.parse().map_err(DataError::engine)?,
             kind: if row.text(2)? == "branch" { TagKind::Branch } else { TagKind::Tag },
             version: row.digest(3)?,
-            delta_version: row.int(4)?.cast_unsigned(),
+            delta_version: row.opt_int(4)?.map(i64::cast_unsigned),
             at: row.time(5)?.to_string(),
         })
     };

@@ -81,3 +81,46 @@ fn bad_datasets_are_explained() {
     assert_eq!(code, "SXT-3010");
     assert!(text.contains("page, number"), "{text}");
 }
+
+#[test]
+fn a_tag_names_a_dataset_and_the_files_of_a_source() {
+    let bench = bench(DATASET);
+    bench.good();
+    let first = bench.version("datasets/pairs").version;
+    let tag = bench.engine.tag("v-first", crate::TagKind::Tag, &[]).unwrap();
+    assert_eq!(tag.assets.keys().map(ToString::to_string).collect::<Vec<_>>(), ["datasets/pairs"]);
+    let page = bench.engine.files_at("manual").unwrap().files.remove(0).path;
+    let before = bench.engine.file_at("manual", &page).unwrap().1;
+    bench.write(&format!("docs/{page}"), format!("{before}More. "));
+    bench.write("models/rows.sql", rows(300));
+    bench.good();
+    let second = bench.version("datasets/pairs").version;
+    assert_ne!(first, second);
+    let named = |tag: &str| bench.engine.tagged("datasets/pairs", tag).unwrap();
+    assert_eq!(named("v-first"), Some(first));
+    assert_eq!(bench.engine.file_at("manual@v-first", &page).unwrap().1, before);
+    assert_eq!(bench.engine.file_at("manual", &page).unwrap().1, format!("{before}More. "));
+    // By digest, by another tag, and moved as a branch.
+    let old = format!("datasets/pairs@{}", first.short());
+    let branch = |what: &str| {
+        bench.engine.tag("moving", crate::TagKind::Branch, &[what.to_owned()]).unwrap();
+        named("moving")
+    };
+    assert_eq!(branch(&old), Some(first));
+    assert_eq!(branch("datasets/pairs"), Some(second));
+    assert_eq!(branch("datasets/pairs@v-first"), Some(first));
+    assert!(
+        bench.engine.tag("none", crate::TagKind::Tag, &["datasets/pairs@zz".to_owned()]).is_err()
+    );
+    // What a tag names can be read after all else was removed.
+    let options = crate::GcOptions {
+        dry_run: false,
+        older_than: std::time::Duration::ZERO,
+        holders: Vec::new(),
+    };
+    bench.engine.gc(&options).unwrap();
+    assert_eq!(bench.engine.file_at("manual@v-first", &page).unwrap().1, before);
+    bench.engine.untag("v-first").unwrap();
+    assert_eq!(named("v-first"), None);
+    assert!(bench.engine.file_at("manual", "nosuch.md").is_err());
+}

@@ -3,14 +3,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod buckets;
 mod checks;
 mod datasets;
 mod files;
 mod models;
 mod tables;
+mod transactions;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use deltalake_core::logstore::object_store::memory::InMemory;
 use serde_json::{Value, json};
 use sextant_core::{Cancel, Digest, Silent, canonical_json};
 use sextant_lineage::{OpenOptions, Store};
@@ -20,8 +23,37 @@ use sextant_project::{
 };
 
 use crate::{
-    ChecksKind, DataEngine, DatasetKind, FilesAsset, SqlKind, TableMeta, TextFunctions, TextSection,
+    ChecksKind, DataEngine, DatasetKind, EngineOptions, FilesAsset, SqlKind, TableMeta, TablesAt,
+    TextFunctions, TextSection,
 };
+
+thread_local! {
+    /// Whether this thread's benches keep their tables in a bucket.
+    static IN_BUCKET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    /// The name of the failpoint at which this thread's next work stops.
+    static STOP: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+}
+
+/// Lets this thread's work stop at a failpoint, once.
+pub(crate) fn stop_next_at(name: &'static str) {
+    STOP.set(Some(name));
+}
+
+/// Stops here when it was asked to.
+pub(crate) fn stop_at(name: &'static str) -> crate::error::Result<()> {
+    if STOP.get() == Some(name) {
+        STOP.set(None);
+        return Err(crate::DataError::engine(format!("stopped at {name}")));
+    }
+    Ok(())
+}
+
+/// Runs a test whose benches keep their tables in a bucket.
+pub(crate) fn in_bucket(test: fn()) {
+    IN_BUCKET.set(true);
+    test();
+    IN_BUCKET.set(false);
+}
 
 /// Sources of text files alone.
 struct FilesKind(DataEngine);
@@ -105,21 +137,37 @@ pub(crate) struct Bench {
     folder: tempfile::TempDir,
     pub(crate) store: Store,
     pub(crate) engine: DataEngine,
+    tables: Option<TablesAt>,
 }
 
 impl Bench {
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        let bucket =
+            || TablesAt::over(Arc::new(InMemory::new()), "s3://test/some/tables".to_owned());
+        Self::with_tables(files, IN_BUCKET.get().then(bucket)).unwrap()
+    }
+
+    /// With tables in this place.
+    pub(crate) fn with_tables(
+        files: &[(&str, &str)],
+        tables: Option<TablesAt>,
+    ) -> Result<Self, crate::DataError> {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join(".sextant"), OpenOptions::default()).unwrap();
         sextant_project::migrate(&store).unwrap();
-        let engine = DataEngine::new(store.clone(), Arc::new(FakeText)).unwrap();
-        let bench = Self { folder, store, engine };
+        let engine = open(&store, tables.clone())?;
+        let bench = Self { folder, store, engine, tables };
         bench.write("sextant.toml", "[project]\nname = \"bench\"\n");
         bench.write("sources/manual.toml", SOURCE);
         for (path, text) in files {
             bench.write(path, text);
         }
-        bench
+        Ok(bench)
+    }
+
+    /// Another engine over the same store, as after a start.
+    pub(crate) fn again(&self) -> DataEngine {
+        open(&self.store, self.tables.clone()).unwrap()
     }
 
     /// With two pages and the sections model.
@@ -185,6 +233,15 @@ impl Bench {
     pub(crate) fn has_version(&self, asset: &str) -> bool {
         State::load(&self.store).unwrap().version(&asset.parse().unwrap()).is_some()
     }
+}
+
+/// An engine with its tables in this place.
+pub(crate) fn open(
+    store: &Store,
+    tables: Option<TablesAt>,
+) -> Result<DataEngine, crate::DataError> {
+    let options = EngineOptions { tables, ..EngineOptions::default() };
+    DataEngine::with_options(store.clone(), Arc::new(FakeText), &options)
 }
 
 pub(crate) fn of<'a>(report: &'a BuildReport, asset: &str) -> &'a AssetReport {

@@ -6,7 +6,7 @@ use sextant_core::Cancel;
 use super::{Bench, failure, of};
 
 #[test]
-fn the_same_rows_have_the_same_id_and_stop_the_build() {
+pub(super) fn the_same_rows_have_the_same_id_and_stop_the_build() {
     let bench = Bench::manual(&[(
         "models/headings.sql",
         "select heading, path from {{ ref('sections') }} order by heading",
@@ -108,7 +108,7 @@ fn a_query_reads_the_latest_tables_and_nothing_else() {
 #[test]
 fn a_large_result_is_refused_and_memory_stays() {
     let bench = Bench::new(&[("docs/a.md", "# A\n")]);
-    let options = crate::EngineOptions { memory_bytes: 4 << 20, threads: 2 };
+    let options = crate::EngineOptions { memory_bytes: 4 << 20, threads: 2, tables: None };
     let text = std::sync::Arc::clone(bench.engine.text());
     let engine = crate::DataEngine::with_options(bench.store.clone(), text, &options).unwrap();
     let sql = "select value, repeat('x', 100) as filler from generate_series(1, 1000000)";
@@ -125,7 +125,7 @@ fn a_large_result_is_refused_and_memory_stays() {
 }
 
 #[test]
-fn an_empty_table_is_a_table() {
+pub(super) fn an_empty_table_is_a_table() {
     let bench = Bench::manual(&[(
         "models/none.sql",
         "select path, now() as at from {{ ref('sections') }} where false",

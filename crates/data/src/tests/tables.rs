@@ -1,12 +1,12 @@
 //! Tables that statements change: every change a version, every version readable while it is held,
 //! nothing lost between writers or in a crash.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sextant_core::{Cancel, Explain as _};
 
-use super::{Bench, FakeText};
+use super::Bench;
 use crate::{
     DataEngine, DataError, GcOptions, GcReport, Holder, SqlOptions, SqlOutcome, TagKind,
     table::{
@@ -16,13 +16,13 @@ use crate::{
 };
 
 impl Bench {
-    fn try_sql(&self, sql: &str) -> Result<SqlOutcome, DataError> {
+    pub(super) fn try_sql(&self, sql: &str) -> Result<SqlOutcome, DataError> {
         let options = SqlOptions { limit: 100, files: Some(self.root().to_owned()) };
         self.engine.sql(sql, &options, &Cancel::new())
     }
 
     /// Runs statements; the outcome of the last as JSON.
-    fn sql(&self, statements: &str) -> Value {
+    pub(super) fn sql(&self, statements: &str) -> Value {
         let mut last = Value::Null;
         for statement in statements.split(';').filter(|statement| !statement.trim().is_empty()) {
             let outcome = self.try_sql(statement);
@@ -31,36 +31,36 @@ impl Bench {
         last
     }
 
-    fn rows(&self, sql: &str) -> Value {
+    pub(super) fn rows(&self, sql: &str) -> Value {
         self.sql(sql)["rows"].clone()
     }
 
-    fn refuses(&self, sql: &str) -> (u16, String) {
+    pub(super) fn refuses(&self, sql: &str) -> (u16, String) {
         match self.try_sql(sql) {
             Ok(outcome) => panic!("{sql} gave {}", json!(outcome)),
             Err(error) => (error.code().number, error.to_string()),
         }
     }
 
-    fn gc(&self, dry_run: bool, holders: Vec<Holder>) -> GcReport {
+    pub(super) fn gc(&self, dry_run: bool, holders: Vec<Holder>) -> GcReport {
         let options = GcOptions { dry_run, older_than: Duration::ZERO, holders };
         self.engine.gc(&options).unwrap()
     }
 
-    fn orders() -> Self {
+    pub(super) fn orders() -> Self {
         let bench = Self::new(&[]);
         bench.sql(ORDERS);
         bench
     }
 }
 
-const ORDERS: &str =
+pub(super) const ORDERS: &str =
     "create table orders as select * from (values (1, 'tea', 2.5), (2, 'rice', 4.0),
     (3, 'salt', 1.0)) as t (id, item, price)";
-const ALL: &str = "select id, item, price from orders order by id";
+pub(super) const ALL: &str = "select id, item, price from orders order by id";
 
 #[test]
-fn every_statement_that_writes_does_what_it_says() {
+pub(super) fn every_statement_that_writes_does_what_it_says() {
     let bench = Bench::orders();
     for (statement, rows) in [
         ("insert into orders values (4, 'oil', 7.5)", json!([4, "oil", 7.5])),
@@ -109,7 +109,7 @@ fn every_statement_that_writes_does_what_it_says() {
 }
 
 #[test]
-fn merge_inserts_updates_and_deletes_by_key() {
+pub(super) fn merge_inserts_updates_and_deletes_by_key() {
     let bench = Bench::orders();
     bench.sql(
         "merge into orders as o using (values (2, 'rice', 5.0), (3, 'gone', 0.0), (9, 'new', 9.0))
@@ -139,7 +139,7 @@ fn what_changes_nothing_makes_no_version() {
 }
 
 #[test]
-fn replace_where_takes_only_rows_that_fit() {
+pub(super) fn replace_where_takes_only_rows_that_fit() {
     let bench = Bench::orders();
     let options = SqlOptions { limit: 1, files: None };
     let replace =
@@ -151,7 +151,7 @@ fn replace_where_takes_only_rows_that_fit() {
 }
 
 #[test]
-fn older_versions_are_read_by_number_tag_time_and_digest() {
+pub(super) fn older_versions_are_read_by_number_tag_time_and_digest() {
     let bench = Bench::orders();
     let first = bench.engine.history("orders", 1).unwrap().1[0].clone();
     bench.engine.tag("before", TagKind::Tag, &[]).unwrap();
@@ -180,7 +180,7 @@ fn older_versions_are_read_by_number_tag_time_and_digest() {
 }
 
 #[test]
-fn changes_between_versions_are_read() {
+pub(super) fn changes_between_versions_are_read() {
     let bench = Bench::orders();
     bench.sql("update orders set price = 3.0 where id = 1; delete from orders where id = 3");
     let changes = bench.rows(
@@ -235,7 +235,7 @@ fn tables_of_assets_and_taken_names_are_refused() {
 }
 
 #[test]
-fn a_commit_that_a_crash_left_is_adopted_with_what_it_read() {
+pub(super) fn a_commit_that_a_crash_left_is_adopted_with_what_it_read() {
     let bench = Bench::orders();
     bench.sql("create table prices as select 1 as id, 9.0 as price");
     let prices = bench.engine.history("prices", 1).unwrap().1[0].version;
@@ -260,7 +260,7 @@ fn a_commit_that_a_crash_left_is_adopted_with_what_it_read() {
     committed.unwrap().unwrap();
     assert_eq!(bench.rows("select count(*) from orders"), json!([[3]]), "no act, not visible");
 
-    let again = DataEngine::new(bench.store.clone(), Arc::new(FakeText)).unwrap();
+    let again = bench.again();
     let (_, history) = again.history("orders", 9).unwrap();
     assert_eq!(history.len(), 2);
     assert_eq!((history[0].action.as_str(), history[0].rows), ("delete from", 0));
@@ -311,7 +311,7 @@ fn compaction_keeps_the_version_and_damage_is_seen() {
 }
 
 #[test]
-fn gc_removes_only_what_nobody_holds() {
+pub(super) fn gc_removes_only_what_nobody_holds() {
     let bench = Bench::orders();
     for id in 1..=3 {
         bench.sql(&format!("delete from orders where id = {id}"));
@@ -352,7 +352,7 @@ fn gc_removes_only_what_nobody_holds() {
 }
 
 #[test]
-fn gc_leaves_a_table_of_an_asset_readable() {
+pub(super) fn gc_leaves_a_table_of_an_asset_readable() {
     let bench = Bench::manual(&[]);
     bench.good();
     let old = bench.meta("models/sections");
@@ -388,7 +388,7 @@ fn tags_stay_and_branches_move() {
 }
 
 #[test]
-fn thirty_two_writers_lose_nothing() {
+pub(super) fn thirty_two_writers_lose_nothing() {
     let bench = Bench::orders();
     std::thread::scope(|scope| {
         for writer in 0..32 {
@@ -451,7 +451,7 @@ fn files_of_the_project_are_read_in_place_and_no_others() {
 }
 
 #[test]
-fn a_model_reads_a_table_of_ones_own_and_is_made_again_when_it_changes() {
+pub(super) fn a_model_reads_a_table_of_ones_own_and_is_made_again_when_it_changes() {
     let bench = Bench::new(&[
         ("docs/a.md", "# Alpha\nOne.\n"),
         ("models/cheap.sql", "select item from {{ source('tables', 'orders') }} where price < 3"),
@@ -473,7 +473,7 @@ fn a_model_reads_a_table_of_ones_own_and_is_made_again_when_it_changes() {
 }
 
 #[test]
-fn tables_of_a_tag_are_restored_together_also_after_a_crash() {
+pub(super) fn tables_of_a_tag_are_restored_together_also_after_a_crash() {
     let bench = Bench::orders();
     bench.sql("create table prices as select 1 as id");
     bench.engine.tag("both", TagKind::Tag, &[]).unwrap();
@@ -505,7 +505,7 @@ fn tables_of_a_tag_are_restored_together_also_after_a_crash() {
         bench.engine.commit_change_of(&tables[0].0, &change, &note, "restore", &Cancel::new());
     done.unwrap();
     assert_eq!(counts(&bench.engine), [[json!(0), json!(3)]], "nothing is visible");
-    let again = DataEngine::new(bench.store.clone(), Arc::new(FakeText)).unwrap();
+    let again = bench.again();
     assert_eq!(counts(&again), [[json!(3), json!(1)]]);
     let (orders, prices) = activities(&again);
     assert_eq!(orders, prices, "one act for both");

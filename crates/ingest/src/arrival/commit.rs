@@ -90,7 +90,7 @@ impl Target {
         Ok(Some(TableMeta {
             asset: self.asset.clone(),
             table: self.name.clone(),
-            path: format!("tables/{}", table::folder_of(&self.asset)),
+            path: table::path_of(&self.table, &self.asset),
             delta_version,
             rows: rows as u64,
             columns: content::columns(&schema),

@@ -26,7 +26,6 @@ use crate::{
     error::{DataError, Result},
     failpoint,
 };
-use sextant_data::table;
 
 /// How often a batch is begun again when another writer came first.
 const RACES_MAX: u32 = 16;
@@ -63,10 +62,9 @@ impl Ingest {
     /// a replay whose build did not come about is recorded by the next one.
     pub(crate) fn replays(&self, plan: &Plan) -> Result<u64> {
         let asset = plan.asset.as_str();
-        let folder = self.tables_folder().join(table::folder_of(&plan.asset));
-        let newest = newest_commit(&folder.join("_delta_log"));
-        let reader = self.store().read()?;
-        let known = catalog::arrival(&reader, asset)?;
+        let known = catalog::arrival(&self.store().read()?, asset)?;
+        let from = known.as_ref().map(|known| known.delta_version);
+        let newest = self.newest_in_log(&plan.asset, from)?;
         match (newest, known) {
             (None, _) => Ok(0),
             (Some(newest), Some(known)) if known.delta_version == newest => Ok(known.state.replays),
@@ -232,14 +230,6 @@ impl Ingest {
         let quarantine = pair.quarantine.meta()?;
         Ok(Landed { table, quarantine, state: pair.main.state.clone(), commits })
     }
-}
-
-/// The number of the newest commit in a Delta log.
-fn newest_commit(log: &std::path::Path) -> Option<u64> {
-    let number = |entry: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
-        entry.ok()?.file_name().to_str()?.strip_suffix(".json")?.parse().ok()
-    };
-    std::fs::read_dir(log).ok()?.filter_map(number).max()
 }
 
 /// What a stopped batch has left in quarantine.

@@ -37,7 +37,7 @@ pub use self::{
     kafka::{Follower, KafkaConfig, KafkaFault, KafkaSecurity, RegistryAuth},
     postgres::{PostgresConfig, PostgresFault},
     push::{Accepted, PushBody, PushConfig, PushLog, PushReply, Waiting},
-    records::{RecordsConfig, RecordsFormat, S3Config},
+    records::{RecordsConfig, RecordsFormat},
     standing::{Partition, Standing},
 };
 use crate::{

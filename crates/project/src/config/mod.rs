@@ -4,6 +4,7 @@
 //! Only TOML files go through here; templates and SQL are read by their layers. A file larger than
 //! [`limits::PROJECT_FILE_BYTES_MAX`] is refused.
 
+mod bucket;
 mod expand;
 mod secret;
 mod settings;
@@ -15,6 +16,7 @@ use sextant_core::{Failure, Place, limits};
 
 pub(crate) use self::settings::line_of_key;
 pub use self::{
+    bucket::{S3_SCHEME, S3Config, TablesPlace, TablesSection},
     expand::{Lookup, expand, process_environment},
     secret::{Secret, SecretRef},
     settings::{

@@ -12,7 +12,10 @@ use serde_json::{Map, Value, json};
 use sextant_core::{Failure, Place};
 use toml::de::{DeTable, DeValue};
 
-use super::{Lookup, line_and_column, parse_asset_toml, read_project_file};
+use super::{
+    Lookup, S3Config, TablesPlace, TablesSection, bucket::is_bucket_url, line_and_column,
+    parse_asset_toml, read_project_file,
+};
 use crate::{AssetKind, ConfigError, Project, ReleaseSpec};
 
 /// The name of the project file.
@@ -31,6 +34,9 @@ pub struct ProjectFile {
     /// Where its data is kept.
     #[serde(default)]
     pub storage: StorageSection,
+    /// Where its tables are kept.
+    #[serde(default)]
+    pub tables: TablesSection,
     /// How it is served.
     #[serde(default)]
     pub server: ServerSection,
@@ -94,6 +100,9 @@ pub struct ProfileSection {
     /// Where data is kept.
     #[serde(default)]
     pub storage: StorageSection,
+    /// Where tables are kept.
+    #[serde(default)]
+    pub tables: TablesSection,
     /// How it is served.
     #[serde(default)]
     pub server: ServerSection,
@@ -134,6 +143,8 @@ pub struct Config {
     pub description: String,
     /// The data folder, absolute.
     pub storage_dir: PathBuf,
+    /// Where the tables are kept; `None` for the data folder.
+    pub tables: Option<TablesPlace>,
     /// The port on the loopback address.
     pub port: u16,
     /// How assets are built.
@@ -195,11 +206,12 @@ impl Overlay<'_> {
         file: ProjectFile,
         over: ProfileSection,
     ) -> Result<Config, Failure> {
-        let ProjectFile { project, storage, server, build, vars, .. } = file;
+        let ProjectFile { project, storage, tables, server, build, vars, .. } = file;
         let name = self.pick("project.name", None, Some(project.name), String::new());
         let description =
             self.pick("project.description", None, Some(project.description), String::new());
         let dir = self.pick("storage.dir", over.storage.dir, storage.dir, ".sextant".into());
+        let tables = self.tables(over.tables, tables)?;
         let port = self.pick("server.port", over.server.port, server.port, 7700);
         let usual = BuildSettings::default();
         let settings = BuildSettings {
@@ -238,12 +250,39 @@ impl Overlay<'_> {
             name,
             description,
             storage_dir: root.join(dir),
+            tables,
             port,
             build: settings,
             vars: merged,
             profile: self.profile.map(str::to_owned),
             rows: std::mem::take(&mut self.rows),
         })
+    }
+
+    /// Where the tables are; the keys beside `url` mean nothing without it.
+    fn tables(
+        &mut self,
+        over: TablesSection,
+        base: TablesSection,
+    ) -> Result<Option<TablesPlace>, Failure> {
+        if over.url.is_none() && base.url.is_none() {
+            let alone = [
+                ("tables.s3", over.s3.is_some() || base.s3.is_some()),
+                ("tables.single_writer", over.single_writer.or(base.single_writer).is_some()),
+            ];
+            for (key, is_set) in alone {
+                self.check(!is_set, key, "is for tables in a bucket: set tables.url too")?;
+            }
+            return Ok(None);
+        }
+        let url = self.pick("tables.url", over.url, base.url, String::new());
+        let url = url.trim_end_matches('/').to_owned();
+        let rule = "must be s3://BUCKET or s3://BUCKET/PREFIX, of letters, digits and . _ - =";
+        self.check(is_bucket_url(&url), "tables.url", rule)?;
+        let writer = "tables.single_writer";
+        let single_writer = self.pick(writer, over.single_writer, base.single_writer, false);
+        let s3 = self.pick("tables.s3", over.s3, base.s3, S3Config::default());
+        Ok(Some(TablesPlace { url, single_writer, s3 }))
     }
 
     fn pick<T: Serialize>(&mut self, key: &str, over: Option<T>, base: Option<T>, usual: T) -> T {

@@ -82,6 +82,16 @@ fn faults_have_a_place_and_a_fix() {
             "SXT-2006 sextant.toml:5 build.jobs must be 1 to 256 []",
         ),
         (
+            "[project]\nname = \"x\"\n[tables]\nurl = \"s3://lake/../x\"",
+            "SXT-2006 sextant.toml:4 tables.url must be s3://BUCKET or s3://BUCKET/PREFIX, \
+             of letters, digits and . _ - = []",
+        ),
+        (
+            "[project]\nname = \"x\"\n[tables]\nsingle_writer = true",
+            "SXT-2006 sextant.toml:4 tables.single_writer is for tables in a bucket: \
+             set tables.url too []",
+        ),
+        (
             "[project]\nname = \"${NOPE}\"",
             "SXT-2007 sextant.toml:2:9 variable NOPE is not set \
              [set it, or give a default: ${NOPE:-default}]",
@@ -141,6 +151,23 @@ fn a_profile_lies_over_the_file_and_shows_its_origin() {
     assert_eq!(origin("vars.a"), "2 profile prod, sextant.toml:10");
     let failure = load_config(world.dir.path(), Some("prd"), &environment).unwrap_err();
     assert_eq!(failure.hint().unwrap(), "did you mean `prod`?");
+}
+
+#[test]
+fn tables_may_be_in_a_bucket_whose_credentials_are_only_named() {
+    let world = World::new(&[]);
+    world.write(
+        "sextant.toml",
+        "[project]\nname = \"x\"\n[profiles.prod.tables]\nurl = \"s3://lake/prod/\"\n\
+         [profiles.prod.tables.s3]\nsecret_access_key = { env = \"QUOTED\" }\n",
+    );
+    assert!(load_config(world.dir.path(), None, &environment).unwrap().tables.is_none());
+    let config = load_config(world.dir.path(), Some("prod"), &environment).unwrap();
+    let tables = config.tables.clone().unwrap();
+    assert_eq!((tables.url.as_str(), tables.single_writer), ("s3://lake/prod", false));
+    assert_eq!(tables.s3.secret_access_key, SecretRef::Env("QUOTED".to_owned()));
+    let shown = serde_json::to_string(&config_show(&config)).unwrap();
+    assert!(shown.contains("QUOTED") && !shown.contains("\\\"b\\\""), "{shown}");
 }
 
 #[test]

@@ -54,6 +54,7 @@ pub fn render(op: &Op, result: &Value) -> String {
         Op::DataRestoreTag { .. } => tables::all_changed(result),
         Op::DataTag { .. } => tables::tag(result),
         Op::DataTags {} => tables::tags(result),
+        Op::DataFiles { .. } => tables::files(result),
         Op::DataUntag { .. } => tables::untagged(result),
         Op::DataGc { .. } => tables::gc(result),
         Op::DataSources {} => arrivals::sources(result),

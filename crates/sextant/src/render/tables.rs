@@ -43,6 +43,12 @@ fn columns(value: &Value) -> String {
 
 /// What a statement gave: rows, or what it changed.
 pub fn outcome(result: &Value) -> String {
+    if let Some(statements) = result["statements"].as_array() {
+        let kept = result["action"] == "commit";
+        let end = if kept { "committed together" } else { "rolled back: nothing was changed" };
+        let told: String = statements.iter().map(outcome).collect();
+        return format!("{told}{end}\n");
+    }
     if result.get("columns").is_some() {
         return assets::rows(result);
     }
@@ -130,9 +136,12 @@ pub fn version(result: &Value) -> String {
 }
 
 pub fn tag(result: &Value) -> String {
-    let tables = result["tables"].as_object().map_or(0, serde_json::Map::len);
+    let count = |field: &str| result[field].as_object().map_or(0, serde_json::Map::len);
+    let (tables, assets) = (count("tables"), count("assets"));
     let kind = plain(&result["kind"]);
-    format!("{kind} {} names {tables} tables\n", Style::Bold.paint(plain(&result["name"])))
+    let name = Style::Bold.paint(plain(&result["name"]));
+    let others = if assets == 0 { String::new() } else { format!(" and {assets} other assets") };
+    format!("{kind} {name} names {tables} tables{others}\n")
 }
 
 pub fn untagged(result: &Value) -> String {
@@ -143,21 +152,41 @@ pub fn tags(result: &Value) -> String {
     let rows: Vec<Vec<String>> = items(result, "tags")
         .iter()
         .map(|tag| {
-            let tables = tag["tables"].as_object().map_or_else(Vec::new, |tables| {
-                tables.iter().map(|(asset, delta)| format!("{asset}@v{delta}")).collect()
-            });
+            let tables = tag["tables"].as_object().into_iter().flatten();
+            let mut named: Vec<String> =
+                tables.map(|(asset, delta)| format!("{asset}@v{delta}")).collect();
+            let assets = tag["assets"].as_object().into_iter().flatten();
+            named.extend(assets.map(|(asset, version)| format!("{asset}@{}", short(version))));
             vec![
                 plain(&tag["name"]),
                 plain(&tag["kind"]),
                 plain(&tag["at"]),
-                cut(&tables.join(" "), 80),
+                cut(&named.join(" "), 80),
             ]
         })
         .collect();
     if rows.is_empty() {
         return "no tags yet: `sextant data tag NAME`\n".to_owned();
     }
-    table(&["name", "kind", "at", "tables"], &rows)
+    table(&["name", "kind", "at", "names"], &rows)
+}
+
+/// The files of a version, or the text of one.
+pub fn files(result: &Value) -> String {
+    if let Some(text) = result["text"].as_str() {
+        return text.to_owned();
+    }
+    let rows: Vec<Vec<String>> = items(result, "files")
+        .iter()
+        .map(|file| vec![plain(&file["path"]), plain(&file["bytes"]), short(&file["digest"])])
+        .collect();
+    let heading = format!(
+        "{} v{}, {} files\n",
+        Style::Bold.paint(plain(&result["source"])),
+        plain(&result["delta_version"]),
+        rows.len()
+    );
+    heading + &table(&["path", "bytes", "digest"], &rows)
 }
 
 pub fn gc(result: &Value) -> String {

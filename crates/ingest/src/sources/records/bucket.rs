@@ -1,60 +1,21 @@
 //! How is a bucket read as if it were a folder? Its objects below a prefix are the files. An object
 //! is the same as long as its size, its time and its etag are.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use deltalake_core::logstore::object_store::{
-    BackoffConfig, ClientOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, RetryConfig,
-    aws::AmazonS3Builder, path::Path as Key,
+    ObjectMeta, ObjectStore, ObjectStoreExt as _, path::Path as Key,
 };
 use futures::TryStreamExt as _;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use sextant_core::{Digest, limits};
-use sextant_project::{SecretRef, config::process_environment};
+use sextant_data::{open_bucket, scan::Found};
+use sextant_project::config::{S3_SCHEME, S3Config};
 
 use super::{Globs, RecordsConfig};
 use crate::{
     Ingest,
     error::{DataError, Result},
 };
-use sextant_data::scan::Found;
-
-/// How the path of a bucket begins.
-const SCHEME: &str = "s3://";
-/// How long one request may take, and how long a request is tried again.
-const REQUEST_SECONDS: u64 = 60;
-const RETRY_SECONDS: u64 = 60;
-
-/// How a bucket is reached. Credentials are named, never written down.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct S3Config {
-    /// The address of the store; that of AWS for the region when it is left out.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-    /// The region.
-    #[serde(default = "region")]
-    pub region: String,
-    /// Where the id of the access key is kept.
-    #[serde(default = "access_key_id")]
-    pub access_key_id: SecretRef,
-    /// Where the secret of the access key is kept.
-    #[serde(default = "secret_access_key")]
-    pub secret_access_key: SecretRef,
-}
-
-fn region() -> String {
-    "us-east-1".to_owned()
-}
-
-fn access_key_id() -> SecretRef {
-    SecretRef::Env("AWS_ACCESS_KEY_ID".to_owned())
-}
-
-fn secret_access_key() -> SecretRef {
-    SecretRef::Env("AWS_SECRET_ACCESS_KEY".to_owned())
-}
 
 /// The objects of a bucket below a prefix.
 pub(super) struct Bucket {
@@ -68,7 +29,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// The bucket that a source names; `None` when it names a folder.
     pub(super) fn of(config: &RecordsConfig, root: &Path) -> Option<Result<Self, String>> {
-        let Some(rest) = config.path.strip_prefix(SCHEME) else {
+        let Some(rest) = config.path.strip_prefix(S3_SCHEME) else {
             return config
                 .s3
                 .as_ref()
@@ -78,12 +39,7 @@ impl Bucket {
         if name.is_empty() {
             return Some(Err("the path names no bucket".to_owned()));
         }
-        let s3 = config.s3.clone().unwrap_or_else(|| S3Config {
-            endpoint: None,
-            region: region(),
-            access_key_id: access_key_id(),
-            secret_access_key: secret_access_key(),
-        });
+        let s3 = config.s3.clone().unwrap_or_default();
         let prefix = Some(Key::from(prefix)).filter(|prefix| !prefix.as_ref().is_empty());
         Some(Ok(Self {
             name: name.to_owned(),
@@ -95,34 +51,12 @@ impl Bucket {
     }
 
     fn open(&self) -> Result<Arc<dyn ObjectStore>> {
-        let secret = |reference: &SecretRef| {
-            let found = reference.resolve(&self.root, &process_environment);
-            found.map_err(|failure| self.unreadable("", failure.to_string()))
-        };
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(&self.name)
-            .with_region(&self.s3.region)
-            .with_access_key_id(secret(&self.s3.access_key_id)?.reveal())
-            .with_secret_access_key(secret(&self.s3.secret_access_key)?.reveal())
-            .with_client_options(
-                ClientOptions::new()
-                    .with_timeout(Duration::from_secs(REQUEST_SECONDS))
-                    .with_allow_http(self.s3.endpoint.is_some()),
-            )
-            .with_retry(RetryConfig {
-                backoff: BackoffConfig::default(),
-                max_retries: 5,
-                retry_timeout: Duration::from_secs(RETRY_SECONDS),
-            });
-        if let Some(endpoint) = &self.s3.endpoint {
-            builder = builder.with_endpoint(endpoint);
-        }
-        let store = builder.build().map_err(|error| self.unreadable("", error))?;
-        Ok(Arc::new(store))
+        let opened = open_bucket(&self.name, &self.s3, &self.root);
+        opened.map_err(|failure| self.unreadable("", failure))
     }
 
     fn unreadable(&self, path: &str, error: impl std::fmt::Display) -> DataError {
-        let path = format!("{SCHEME}{}/{path}", self.name);
+        let path = format!("{S3_SCHEME}{}/{path}", self.name);
         DataError::SourceFile {
             path: path.into(),
             source: std::io::Error::other(error.to_string()),
@@ -139,7 +73,7 @@ impl Bucket {
         let objects = listed.map_err(|error| self.unreadable("", error))?;
         if objects.len() > limits::SOURCE_FILES_MAX {
             return Err(DataError::TooLarge {
-                what: format!("{SCHEME}{}", self.name),
+                what: format!("{S3_SCHEME}{}", self.name),
                 size: format!("{} objects", objects.len()),
                 limit: format!("{} objects", limits::SOURCE_FILES_MAX),
             });
@@ -152,7 +86,7 @@ impl Bucket {
             }
             if object.size > self.max_file_bytes {
                 return Err(DataError::TooLarge {
-                    what: format!("{SCHEME}{}/{}", self.name, object.location),
+                    what: format!("{S3_SCHEME}{}/{}", self.name, object.location),
                     size: format!("{} bytes", object.size),
                     limit: format!("{} bytes", self.max_file_bytes),
                 });
@@ -186,7 +120,7 @@ impl Bucket {
         let bytes = read.map_err(|error| self.unreadable(&file.path, error))?;
         if bytes.len() as u64 > self.max_file_bytes {
             return Err(DataError::TooLarge {
-                what: format!("{SCHEME}{}/{}", self.name, file.path),
+                what: format!("{S3_SCHEME}{}/{}", self.name, file.path),
                 size: format!("{} bytes", bytes.len()),
                 limit: format!("{} bytes", self.max_file_bytes),
             });

@@ -17,10 +17,9 @@ use sextant_data::{
     scan::{self, Found, Rules as Globs},
 };
 use sextant_lineage::Act;
-use sextant_project::{About, AssetFile, BuildContext, Built, parse_asset_toml};
+use sextant_project::{About, AssetFile, BuildContext, Built, config::S3Config, parse_asset_toml};
 
 use self::bucket::Bucket;
-pub use self::bucket::S3Config;
 use super::way::{Common, Way, contract, refuse};
 use crate::{
     Ingest,
