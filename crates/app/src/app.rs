@@ -146,6 +146,11 @@ impl App {
         Arc::new(SqlDoor::new(self.engine.clone()))
     }
 
+    /// The queries of other programs, for Arrow Flight SQL.
+    pub fn flight_engine(&self) -> Arc<dyn sextant_flightwire::FlightEngine> {
+        Arc::new(SqlDoor::new(self.engine.clone()))
+    }
+
     /// The port in the configuration.
     pub fn port(&self) -> u16 {
         self.config.port
