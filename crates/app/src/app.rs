@@ -11,7 +11,7 @@ use sextant_agent::{AgentKind, EvalKind, PromptKind};
 use sextant_compute::TrainKind;
 use sextant_core::{Cancel, Digest, Events, Failure};
 use sextant_data::{ChecksKind, DataEngine, DatasetKind, EngineOptions, SqlKind, TablesAt};
-use sextant_ingest::{Ingest, SourceKind};
+use sextant_ingest::{ExportKind, Ingest, SourceKind};
 use sextant_lineage::{Log, OpenOptions, Store};
 use sextant_pgcatalog::SqlDoor;
 use sextant_project::{
@@ -113,6 +113,7 @@ impl App {
             Arc::new(IndexKind::new(Arc::new(SectionRows(engine.clone())), embedders)),
             Arc::new(EvalKind::new(searchers.clone())),
             Arc::new(AgentKind),
+            Arc::new(ExportKind::new(engine.clone())),
         ];
         let (answers, transcripts) = (store.log("answers")?, store.log("transcripts")?);
         Ok(Self {
@@ -143,6 +144,11 @@ impl App {
 
     /// The queries of other programs, for the PostgreSQL wire.
     pub fn sql_engine(&self) -> Arc<dyn sextant_sqlwire::SqlEngine> {
+        Arc::new(SqlDoor::new(self.engine.clone()))
+    }
+
+    /// The queries of other programs, for Arrow Flight SQL.
+    pub fn flight_engine(&self) -> Arc<dyn sextant_flightwire::FlightEngine> {
         Arc::new(SqlDoor::new(self.engine.clone()))
     }
 

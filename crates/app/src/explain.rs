@@ -5,13 +5,14 @@ use sextant_core::{Code, Failure};
 
 use crate::{AppError, Op};
 
-fn catalogues() -> [&'static [&'static Code]; 13] {
+fn catalogues() -> [&'static [&'static Code]; 14] {
     [
         sextant_lineage::CODES,
         sextant_project::CODES,
         sextant_data::CODES,
         sextant_ingest::CODES,
         sextant_sqlwire::CODES,
+        sextant_flightwire::CODES,
         sextant_weights::CODES,
         sextant_models::CODES,
         sextant_compute::CODES,

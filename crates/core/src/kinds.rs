@@ -71,6 +71,8 @@ kinds! {
         EvalSet => "eval_set",
         /// The figures of one evaluation, bound to what it judged.
         EvalReport => "eval_report",
+        /// One version of a table as it was written into a warehouse.
+        Export => "export",
         /// A manifest that pins one version of everything a feature needs.
         Release => "release",
         /// Something whose origin nobody recorded: a hole in the chain.
@@ -97,6 +99,8 @@ kinds! {
         Evaluate => "evaluate",
         /// Recording a prompt, a configuration or a set of questions from the project folder.
         Author => "author",
+        /// Writing a table into a warehouse.
+        Export => "export",
         /// Creating, promoting or rolling back a release.
         Deploy => "deploy",
         /// Answering a question.

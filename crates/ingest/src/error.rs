@@ -5,7 +5,9 @@ use sextant_core::{Code, ExitKind, Explain, Failure, Place};
 pub(crate) use sextant_data::{DataError, Result};
 use sextant_project::AssetId;
 
-use crate::sources::{KAFKA_CODES, KafkaFault, POSTGRES_CODES, PostgresFault};
+use crate::sources::{
+    ADBC_CODES, AdbcFault, KAFKA_CODES, KafkaFault, POSTGRES_CODES, PostgresFault,
+};
 
 /// An error of a source.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,9 @@ pub enum IngestError {
     /// A table of PostgreSQL cannot be read.
     #[error(transparent)]
     Postgres(#[from] PostgresFault),
+    /// A warehouse cannot be read or written.
+    #[error(transparent)]
+    Adbc(#[from] AdbcFault),
 }
 
 static FOREIGN: Code = Code {
@@ -97,6 +102,14 @@ pub const CODES: &[&Code] = &[
     POSTGRES_CODES[5],
     POSTGRES_CODES[6],
     POSTGRES_CODES[7],
+    ADBC_CODES[0],
+    ADBC_CODES[1],
+    ADBC_CODES[2],
+    ADBC_CODES[3],
+    ADBC_CODES[4],
+    ADBC_CODES[5],
+    ADBC_CODES[6],
+    ADBC_CODES[7],
 ];
 
 impl Explain for IngestError {
@@ -108,6 +121,7 @@ impl Explain for IngestError {
             Self::KeyReused => &KEY_REUSED,
             Self::Kafka(fault) => fault.code(),
             Self::Postgres(fault) => fault.code(),
+            Self::Adbc(fault) => fault.code(),
         }
     }
 
@@ -128,6 +142,12 @@ impl Explain for IngestError {
 impl From<IngestError> for DataError {
     fn from(error: IngestError) -> Self {
         Self::Source(Failure::from(error))
+    }
+}
+
+impl From<AdbcFault> for DataError {
+    fn from(fault: AdbcFault) -> Self {
+        IngestError::Adbc(fault).into()
     }
 }
 

@@ -111,6 +111,11 @@ impl<'a> Tables<'a> {
         Self(listed)
     }
 
+    /// Schema and name of every table, under every name that a query may use.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|table| (table.schema, table.meta.table.as_str()))
+    }
+
     /// The table of that name.
     pub fn find(&self, schema: Option<&str>, name: &str) -> Option<&'a TableMeta> {
         self.listed(schema, name).map(|table| table.meta)

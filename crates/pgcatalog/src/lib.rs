@@ -1,12 +1,14 @@
-//! How do other programs query the tables over the PostgreSQL wire? [`SqlDoor`] plans and runs their
-//! queries, each over the newest version of every table when it begins, in a session of its own that
-//! holds those tables, the catalog that such programs ask for, and nothing that writes.
+//! How do other programs query the tables, over the PostgreSQL wire and over Flight SQL? [`SqlDoor`]
+//! plans and runs their queries, each over the newest version of every table when it begins, in a
+//! session of its own that holds those tables, the catalog that such programs ask for, and nothing
+//! that writes.
 
 #![deny(missing_docs)]
 
 mod catalog;
 mod cells;
 mod fault;
+mod flight;
 mod functions;
 mod relations;
 mod rewrite;
@@ -14,6 +16,7 @@ mod rewrite;
 use std::sync::Arc;
 
 use datafusion::{
+    arrow::datatypes::DataType,
     common::{ParamValues, TableReference},
     execution::context::SQLOptions,
     logical_expr::LogicalPlan,
@@ -189,15 +192,24 @@ fn refused(statement: &str) -> SqlFault {
 
 /// The type of each parameter: what the client declared, else what the engine infers, else text.
 fn parameters(plan: &LogicalPlan, declared: &[Option<Kind>]) -> Result<Vec<Kind>, SqlFault> {
-    let inferred = plan.get_parameter_types().map_err(engine_fault)?;
-    let number = |name: &String| name.strip_prefix('$')?.parse::<usize>().ok();
-    let count = inferred.keys().filter_map(number).max().unwrap_or(0).max(declared.len());
-    let count = count.min(sextant_sqlwire::limits::PARAMETERS_MAX + 1);
+    let inferred = parameter_types(plan)?;
+    let count = inferred.len().max(declared.len());
     let kind = |index: usize| {
-        let by_engine = || inferred.get(&format!("${}", index + 1))?.as_ref().map(cells::kind);
+        let by_engine = || inferred.get(index)?.as_ref().map(cells::kind);
         declared.get(index).copied().flatten().or_else(by_engine).unwrap_or(Kind::Text)
     };
     Ok((0..count).map(kind).collect())
+}
+
+/// The type of each parameter as far as the engine infers it, `$1` first. One more than a statement
+/// may have is enough to be refused.
+fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, SqlFault> {
+    let inferred = plan.get_parameter_types().map_err(engine_fault)?;
+    let number = |name: &String| name.strip_prefix('$')?.parse::<usize>().ok();
+    let count = inferred.keys().filter_map(number).max().unwrap_or(0);
+    let count = count.min(sextant_sqlwire::limits::PARAMETERS_MAX + 1);
+    let found = |number: usize| inferred.get(&format!("${number}")).cloned().flatten();
+    Ok((1..=count).map(found).collect())
 }
 
 fn bind(

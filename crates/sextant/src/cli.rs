@@ -183,6 +183,9 @@ pub struct ServeArgs {
     /// Also answer PostgreSQL clients, read only, on this port of loopback; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub pg_port: Option<u16>,
+    /// Also answer Arrow Flight SQL clients, read only, on this port of loopback; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub flight_port: Option<u16>,
     /// Ask every caller for a key, also on loopback
     #[arg(long)]
     pub require_auth: bool,

@@ -163,6 +163,7 @@ impl<'a> Demo<'a> {
             host: "127.0.0.1".to_owned(),
             port: Some(port),
             pg_port: None,
+            flight_port: None,
             require_auth: false,
             allowed_host: Vec::new(),
         };

@@ -4,9 +4,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use sextant_app::{App, Op, OpenProject};
-use sextant_core::{Cancel, ExitKind};
+use sextant_core::{Cancel, ExitKind, Gatekeeper};
+use sextant_flightwire::FlightServer;
 use sextant_server::{AuthMode, Gate, Running, ServerConfig};
-use sextant_sqlwire::{Gatekeeper, SqlServer};
+use sextant_sqlwire::SqlServer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -29,9 +30,13 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     let mut signals = signals.map_err(|error| io_trouble("listen for signals", &error))?;
     let running = runtime.block_on(start(&app, args))?;
     let door = runtime.block_on(sql_door(&app, args, &running))?;
+    let flights = runtime.block_on(flight_door(&app, args, &running))?;
     announce(&app, &running);
     if let Some(door) = &door {
         anstream::eprintln!("  postgres postgresql://{}/sextant (read only)", door.addr);
+    }
+    if let Some(door) = &flights {
+        anstream::eprintln!("  flight   grpc://{} (read only)", door.addr);
     }
     let cancel = Cancel::new();
     let lander = land_in_the_background(&app, &screen, &cancel)?;
@@ -41,6 +46,9 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
         screen.line("stopping: finishing the requests in progress");
         cancel.cancel();
         if let Some(door) = door {
+            door.shutdown().await;
+        }
+        if let Some(door) = flights {
             door.shutdown().await;
         }
         running.shutdown().await;
@@ -82,7 +90,7 @@ pub async fn start(app: &Arc<App>, args: &ServeArgs) -> Result<Running, Trouble>
         .map_err(|error| Trouble::from(sextant_core::Failure::from(error)))
 }
 
-/// The rules of HTTP, for PostgreSQL clients.
+/// The rules of HTTP, for the clients of the other doors.
 struct SameRules(Gate);
 
 impl Gatekeeper for SameRules {
@@ -105,6 +113,19 @@ async fn sql_door(
     let addr = SocketAddr::new(running.addr.ip(), port);
     let gate = Arc::new(SameRules(running.gate()));
     let door = sextant_sqlwire::serve(addr, app.sql_engine(), gate).await;
+    door.map(Some).map_err(|error| Trouble::from(sextant_core::Failure::from(error)))
+}
+
+/// Opens the port for Flight SQL clients, when one was asked for.
+async fn flight_door(
+    app: &Arc<App>,
+    args: &ServeArgs,
+    running: &Running,
+) -> Result<Option<FlightServer>, Trouble> {
+    let Some(port) = args.flight_port else { return Ok(None) };
+    let addr = SocketAddr::new(running.addr.ip(), port);
+    let gate = Arc::new(SameRules(running.gate()));
+    let door = sextant_flightwire::serve(addr, app.flight_engine(), gate).await;
     door.map(Some).map_err(|error| Trouble::from(sextant_core::Failure::from(error)))
 }
 

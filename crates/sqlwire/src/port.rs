@@ -1,7 +1,5 @@
-//! What does the wire need from the rest of Sextant? An engine that answers queries, and somebody
-//! who knows the keys.
-
-use std::net::SocketAddr;
+//! What does the wire need from the rest of Sextant? An engine that answers queries. Who knows the
+//! keys is asked through [`sextant_core::Gatekeeper`].
 
 use sextant_core::{Cancel, Explain, Failure};
 use tokio::sync::mpsc;
@@ -138,13 +136,4 @@ pub trait SqlEngine: Send + Sync + 'static {
         portions: mpsc::Sender<Portion>,
         cancel: &Cancel,
     ) -> Result<(), SqlFault>;
-}
-
-/// Knows who may ask. Both methods may block.
-pub trait Gatekeeper: Send + Sync + 'static {
-    /// Whether the other end of this connection needs no key.
-    fn trusts(&self, peer: SocketAddr, local: SocketAddr) -> bool;
-
-    /// Whether the key may read.
-    fn may_read(&self, key: &str) -> bool;
 }

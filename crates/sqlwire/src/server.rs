@@ -10,6 +10,7 @@ use std::{
 
 use bytes::BufMut as _;
 use rand::{TryRngCore as _, rngs::OsRng};
+use sextant_core::Gatekeeper;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -23,7 +24,7 @@ use crate::{
     input::Input,
     limits,
     output::Output,
-    port::{Gatekeeper, SqlEngine, SqlFault},
+    port::{SqlEngine, SqlFault},
     run::{Link, Stop, stopped},
     startup::{self, Wish},
 };

@@ -4,13 +4,13 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::BufMut as _;
+use sextant_core::Gatekeeper;
 
 use crate::{
     error::WireError,
     input::Fields,
     limits,
     output::put_text,
-    port::Gatekeeper,
     run::{Link, Stop},
     session::Session,
 };

@@ -12,12 +12,12 @@ use std::{
     time::Duration,
 };
 
-use sextant_core::Cancel;
+use sextant_core::{Cancel, Gatekeeper};
 use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
-    Cell, Column, Gatekeeper, Kind, Parameter, Portion, Prepared, SqlEngine, SqlFault, SqlServer,
-    WireError, lex, limits, serve,
+    Cell, Column, Kind, Parameter, Portion, Prepared, SqlEngine, SqlFault, SqlServer, WireError,
+    lex, limits, serve,
     statement::{Statement, classify},
     value,
 };

@@ -30,6 +30,7 @@ fn own_name(artifact: &Artifact) -> Option<String> {
             })
         }
         ArtifactKind::SourceBatch => text("uri").or_else(|| text("source")),
+        ArtifactKind::Export => text("uri"),
         ArtifactKind::Opaque => text("what"),
         ArtifactKind::TableVersion => text("table").or_else(|| text("asset")),
         _ => text("name").or_else(|| text("asset")).or_else(|| text("label")),
@@ -47,7 +48,7 @@ fn facts(artifact: &Artifact) -> Option<String> {
             let places = offsets(meta).or_else(|| log_places(meta));
             places.or_else(|| file_count(meta).map(|count| format!("{count} files")))
         }
-        ArtifactKind::TableVersion => counted(&meta["rows"], "rows"),
+        ArtifactKind::TableVersion | ArtifactKind::Export => counted(&meta["rows"], "rows"),
         ArtifactKind::DatasetSnapshot => splits(meta),
         ArtifactKind::Checkpoint => {
             meta["step"].as_u64().map(|step| format!("checkpoint at step {step}"))

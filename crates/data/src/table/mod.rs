@@ -16,6 +16,8 @@ pub(crate) mod rows;
 pub(crate) mod tags;
 pub(crate) mod transaction;
 
+pub use rows::check_columns;
+
 use std::sync::Arc;
 
 use datafusion::{
@@ -116,14 +118,17 @@ impl TableMeta {
     }
 
     /// The id of this version: equal content of the same table has the same.
-    pub(crate) fn version(&self) -> Result<Digest> {
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn version(&self) -> Result<Digest> {
         let bytes = canonical_json(&self.body()).map_err(DataError::engine)?;
         Ok(Digest::of(bytes))
     }
 }
 
 /// The rows of a table that is about to be written.
-pub(crate) struct NewTable {
+pub struct NewTable {
     pub(crate) asset: AssetId,
     pub(crate) table: String,
     pub(crate) schema: SchemaRef,
@@ -132,7 +137,10 @@ pub(crate) struct NewTable {
 
 impl NewTable {
     /// Casts the batches to the stored types.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// When a column cannot be cast.
+    pub fn new(
         asset: AssetId,
         table: String,
         schema: &SchemaRef,
@@ -173,7 +181,10 @@ pub(crate) fn properties(key: &str, note: Value) -> CommitProperties {
 
 impl DataEngine {
     /// Writes the rows when they are not already the latest Delta version; the result is durable.
-    pub(crate) fn write_table(&self, cancel: &Cancel, new: NewTable) -> Result<TableMeta> {
+    ///
+    /// # Errors
+    /// When they cannot be written, and when it is cancelled.
+    pub fn write_table(&self, cancel: &Cancel, new: NewTable) -> Result<TableMeta> {
         let content =
             content::content_digest(&new.schema, &new.batches).map_err(DataError::engine)?;
         let engine = self.clone();

@@ -90,7 +90,10 @@ pub(crate) fn column_fault(schema: &Schema) -> Option<String> {
 }
 
 /// Refuses columns that a table cannot have.
-pub(crate) fn check_columns(schema: &Schema) -> Result<()> {
+///
+/// # Errors
+/// When a name is not plain or is there twice, or there are none.
+pub fn check_columns(schema: &Schema) -> Result<()> {
     match column_fault(schema) {
         Some(message) => Err(DataError::Sql { place: None, message, compiled: None }),
         None => Ok(()),

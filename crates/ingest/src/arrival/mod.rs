@@ -48,7 +48,7 @@ pub(crate) use self::{
     history::txn_mark,
     land::Pair,
     quarantine::rows as quarantine_rows,
-    record::{build, record, record_quarantine},
+    record::{build, offsets, record, record_quarantine},
     rules::{Filled, Places, Rules, instant},
     shape::{Fault, Fields, Parsed, Sorted, sort},
     values::widened,

@@ -91,7 +91,7 @@ fn record_batch(
 }
 
 /// The offsets of each partition that came in since an older account.
-fn offsets(before: &ArrivalState, now: &ArrivalState) -> Value {
+pub(crate) fn offsets(before: &ArrivalState, now: &ArrivalState) -> Value {
     let mut offsets = serde_json::Map::new();
     for (partition, to) in &now.marks {
         let from = before.marks.get(partition);

@@ -7,10 +7,12 @@
 //! | `push` | records that others send over HTTP | the source's name, one row a record |
 //! | `kafka` | a topic of Kafka | the source's name, one row a record |
 //! | `postgres` | a table of PostgreSQL | the source's name, the rows of the table |
+//! | `adbc` | a database with an ADBC driver | the source's name, its columns |
 //!
 //! A way in is one file or folder here and one line in [`SourceKind::load`]. Those whose records
 //! have offsets describe themselves with a [`Plan`] and land through [`crate::arrival`].
 
+pub(crate) mod adbc;
 #[cfg(test)]
 mod conformance;
 mod kafka;
@@ -30,10 +32,12 @@ use sextant_project::{Asset, AssetFile, AssetId, AssetKind, parse_asset_toml};
 
 use self::way::{Way as _, WayIn};
 pub(crate) use self::{
+    adbc::CODES as ADBC_CODES,
     kafka::{CODES as KAFKA_CODES, bytes_of},
     postgres::CODES as POSTGRES_CODES,
 };
 pub use self::{
+    adbc::{AdbcConfig, AdbcFault, OptionText},
     kafka::{Follower, KafkaConfig, KafkaFault, KafkaSecurity, RegistryAuth},
     postgres::{PostgresConfig, PostgresFault},
     push::{Accepted, PushBody, PushConfig, PushLog, PushReply, Waiting},
@@ -59,6 +63,8 @@ pub enum SourceType {
     Kafka,
     /// A table of PostgreSQL.
     Postgres,
+    /// A database with an ADBC driver.
+    Adbc,
 }
 
 /// What every source file has: the rest depends on it.
@@ -87,6 +93,7 @@ enum SourceFile {
     Push(PushConfig),
     Kafka(KafkaConfig),
     Postgres(PostgresConfig),
+    Adbc(AdbcConfig),
 }
 
 /// Reads `sources/*.toml`.
@@ -118,7 +125,8 @@ impl SourceKind {
                     postgres: None,
                 })
             }
-            SourceType::Files => None,
+            // Their rows have no records of their own, and no quarantine.
+            SourceType::Files | SourceType::Adbc => None,
             SourceType::Push => {
                 let asset = push::PushAsset::load(&self.engine, file)?;
                 let (plan, push) = (asset.plan(), Some(asset.config().clone()));
@@ -170,6 +178,7 @@ impl AssetKind for SourceKind {
             SourceType::Postgres => {
                 Arc::new(WayIn(postgres::PostgresAsset::load(&self.engine, file)?))
             }
+            SourceType::Adbc => Arc::new(adbc::AdbcAsset::load(&self.engine, file)?),
         };
         Ok(vec![asset])
     }
