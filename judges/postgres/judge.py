@@ -359,6 +359,11 @@ def quarantine():
     same("bad", "a later change that fits brings the row in")
     state = account("bad")
     check(state["arrived"] == state["landed"] + state["quarantined"] == 5, "the account is even")
+    server.sql("INSERT INTO bad VALUES (3, 'infinity')")
+    write_source("bad", 'mode = "cdc"\non_unfit = "null"\n')
+    build("bad")
+    same("bad", "under another rule it is copied again", "SELECT id, CASE WHEN isfinite(day) THEN day END AS day FROM bad")
+    check(len(table("bad__quarantine").to_pyarrow_table()) == 0, "and nothing waits any more")
 
 
 def batches():
