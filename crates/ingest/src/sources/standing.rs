@@ -50,9 +50,10 @@ pub struct Partition {
 impl Source {
     /// Which way in it is, in the word of its file.
     pub fn kind(&self) -> &'static str {
-        match (&self.push, &self.kafka) {
-            (Some(_), _) => "push",
-            (_, Some(_)) => "kafka",
+        match (&self.push, &self.kafka, &self.postgres) {
+            (Some(_), _, _) => "push",
+            (_, Some(_), _) => "kafka",
+            (_, _, Some(_)) => "postgres",
             _ => "files",
         }
     }

@@ -108,9 +108,10 @@ impl Read {
         names.collect::<Vec<_>>().join(", ")
     }
 
-    fn note(&self, mode: Mode, lsn: Lsn) -> Note {
+    fn note(&self, job: &Job, lsn: Lsn) -> Note {
         Note {
-            mode,
+            mode: job.config.mode,
+            on_unfit: job.config.on_unfit,
             system: String::new(),
             oid: self.oid,
             lsn,
@@ -143,8 +144,11 @@ pub(super) async fn snapshot(job: &Job, tables: &mut Tables) -> Outcome<()> {
     connection.query("COMMIT").await?;
     connection.close(false).await;
     let before = Note::in_mode(&tables.main.state, Mode::Snapshot);
-    let note = Note { digest: Some(ready.sent), ..read.note(Mode::Snapshot, lsn) };
-    let same = |before: Note| before.digest == note.digest && before.columns == note.columns;
+    let note = Note { digest: Some(ready.sent), ..read.note(job, lsn) };
+    let same = |before: Note| {
+        let rule = before.on_unfit == note.on_unfit;
+        before.digest == note.digest && before.columns == note.columns && rule
+    };
     if before.is_some_and(same) {
         return Ok(());
     }
@@ -231,7 +235,11 @@ pub(super) async fn incremental(job: &Job, tables: &mut Tables) -> Outcome<()> {
     let read = job.read_of(&mut connection).await?;
     let cursor = job.config.cursor.as_deref().unwrap_or_default();
     let before = Note::in_mode(&tables.main.state, Mode::Incremental);
-    let before = before.filter(|before| before.oid == read.oid && before.key == read.key);
+    // Another table, key or rule: then all rows are read again.
+    let before = before.filter(|before| {
+        let rule = before.on_unfit == job.config.on_unfit;
+        before.oid == read.oid && before.key == read.key && rule
+    });
     let span = Span::of(&mut connection, &read, cursor, before.as_ref()).await?;
     let condition = span.condition();
     if condition.is_none() && before.is_some() {
@@ -252,7 +260,7 @@ pub(super) async fn incremental(job: &Job, tables: &mut Tables) -> Outcome<()> {
     let ready = copy(&mut connection, &select, batch, place, true).await?.ready();
     connection.query("COMMIT").await?;
     connection.close(false).await;
-    let mut note = read.note(Mode::Incremental, lsn);
+    let mut note = read.note(job, lsn);
     (note.cursor, note.digest) = match span.top {
         Some((top, digest)) => (Some(top), Some(digest)),
         None => (None, None),

@@ -120,8 +120,13 @@ impl Follower<'_> {
         let end = standing.server.end;
         let noted = Note::in_mode(&self.tables.main.state, Mode::Cdc);
         let fault = noted.as_ref().and_then(|note| standing.fault(note));
+        let rule = |note: &Note| note.on_unfit == self.job.config.on_unfit;
         let (mut note, copied) = match (noted, fault) {
-            (Some(note), None) => (note, false),
+            (Some(note), None) if rule(&note) => (note, false),
+            (Some(_), None) => {
+                copied_because.push("on_unfit was changed".to_owned());
+                (self.copy(&mut connection, &standing).await?, true)
+            }
             (None, _) => (self.copy(&mut connection, &standing).await?, true),
             (Some(_), Some(fault)) if self.may_copy(&fault) => {
                 copied_because.push(fault.to_string());
@@ -195,6 +200,7 @@ impl Follower<'_> {
             copied: lsn,
             columns: subject.columns.iter().map(|column| column.described.clone()).collect(),
             key: standing.key.clone(),
+            on_unfit: self.job.config.on_unfit,
             cursor: None,
             digest: None,
         };

@@ -9,7 +9,7 @@ use sextant_core::Digest;
 use sextant_project::AssetId;
 
 use super::{
-    LSN, Mode, PostgresConfig,
+    LSN, Mode, OnUnfit, PostgresConfig,
     address::Address,
     batch::Layout,
     fault::PostgresFault,
@@ -43,6 +43,8 @@ pub(super) struct Note {
     pub(super) copied: Lsn,
     pub(super) columns: Vec<Described>,
     pub(super) key: Vec<String>,
+    /// What happened to values that do not fit.
+    pub(super) on_unfit: OnUnfit,
     /// The highest cursor seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cursor: Option<String>,

@@ -4,7 +4,8 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter},
+    io::{BufReader, BufWriter, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::Arc,
 };
@@ -26,7 +27,6 @@ use datafusion::{
     },
 };
 use sextant_core::{Digest, DigestHasher};
-use tempfile::NamedTempFile;
 
 /// Most bytes of rows that wait in memory.
 const MEMORY_BYTES_MAX: usize = 32 << 20;
@@ -36,7 +36,8 @@ pub(super) const DELETED: &str = "_sextant_deleted";
 #[derive(Debug)]
 enum Chunk {
     Memory(RecordBatch),
-    File(NamedTempFile),
+    /// Without a name, so that nothing is left of it when the process ends.
+    File(File),
 }
 
 impl Chunk {
@@ -44,12 +45,38 @@ impl Chunk {
         match self {
             Self::Memory(batch) => Ok(batch.clone()),
             Self::File(file) => {
-                let mut reader =
-                    FileReader::try_new(BufReader::new(File::open(file.path())?), None)?;
+                let from = BufReader::new(Reader { file, at: 0 });
+                let mut reader = FileReader::try_new(from, None)?;
                 let missing = || ArrowError::IpcError("a spilled chunk is empty".to_owned());
                 reader.next().ok_or_else(missing)?
             }
         }
+    }
+}
+
+/// Reads a file from a place of its own, so that several can read it at once.
+struct Reader<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+        };
+        self.at = at.ok_or(std::io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 
@@ -120,8 +147,8 @@ impl Spill {
             self.chunks.push(Chunk::Memory(batch));
             return Ok(());
         }
-        let file = NamedTempFile::new_in(&self.folder)?;
-        let mut writer = FileWriter::try_new(BufWriter::new(file.as_file()), &batch.schema())?;
+        let file = tempfile::tempfile_in(&self.folder)?;
+        let mut writer = FileWriter::try_new(BufWriter::new(&file), &batch.schema())?;
         writer.write(&batch)?;
         writer.finish()?;
         drop(writer);

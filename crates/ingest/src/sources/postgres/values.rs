@@ -207,19 +207,16 @@ fn decimal(text: &str, scale: i8) -> Option<i128> {
     format!("{whole}{part:0<scale$}").parse().ok()
 }
 
-/// A day since 1970, and what stands behind it. `infinity` is none.
+/// A day since 1970, and what stands behind it. `infinity` is none, and neither is a year that most
+/// readers of tables do not know: before 1, or after 9999.
 fn day(text: &str) -> Option<(i64, &str)> {
-    let (text, before_christ) = match text.strip_suffix(" BC") {
-        Some(text) => (text, true),
-        None => (text, false),
-    };
     let mut parts = text.splitn(3, '-');
     let (year, month, rest) = (parts.next()?, parts.next()?, parts.next()?);
     let (day, rest) = rest.split_at_checked(2)?;
     let number = |text: &str| text.parse::<u32>().ok().map(i64::from);
     let (year, month, day) = (number(year)?, number(month)?, number(day)?);
-    let year = if before_christ { 1 - year } else { year };
-    ((1..=12).contains(&month) && (1..=31).contains(&day))
+    let known = (1..=9999).contains(&year) && !rest.ends_with("BC");
+    (known && (1..=12).contains(&month) && (1..=31).contains(&day))
         .then(|| (days_since_1970(year, month, day), rest))
 }
 
@@ -282,7 +279,9 @@ mod tests {
             (&money, "-0.05", Some("-0.05")),
             (&money, "NaN", None),
             (&Kind::Date, "2026-11-23", Some("2026-11-23")),
-            (&Kind::Date, "0044-03-15 BC", Some("-0043-03-15")),
+            (&Kind::Date, "0001-01-01", Some("0001-01-01")),
+            (&Kind::Date, "0044-03-15 BC", None),
+            (&zone, "10000-01-01 00:00:00+00", None),
             (&Kind::Date, "infinity", None),
             (&zone, "2026-11-23 10:00:00.5+00", Some("2026-11-23T10:00:00.500Z")),
             (&zone, "1969-12-31 23:59:59.999999+00", Some("1969-12-31T23:59:59.999999Z")),
