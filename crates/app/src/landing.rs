@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    thread::Scope,
+    thread::{Scope, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
@@ -26,9 +26,10 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 const FOLLOWERS_MAX: usize = 64;
 
 /// A thread that follows one topic.
-struct Worker {
+struct Worker<'scope> {
     stamp: Option<Stamp>,
     cancel: Cancel,
+    thread: ScopedJoinHandle<'scope, ()>,
 }
 
 /// What came of recording what had landed.
@@ -97,10 +98,16 @@ impl App {
     fn follow_topics<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
-        workers: &mut BTreeMap<String, Worker>,
+        workers: &mut BTreeMap<String, Worker<'scope>>,
         events: &'scope dyn Events,
     ) {
         let sources = self.arrivals.stamped();
+        for (name, worker) in workers.extract_if(.., |_, worker| worker.thread.is_finished()) {
+            // It only ends when it was told to, or by a defect; then another one takes its place.
+            if worker.thread.join().is_err() {
+                events.warn(format!("sources/{name}: landing hit a defect and begins again"));
+            }
+        }
         workers.retain(|name, worker| {
             let same = sources.get(name).is_some_and(|(stamp, _)| *stamp == worker.stamp);
             if !same {
@@ -113,14 +120,14 @@ impl App {
                 continue;
             }
             let Some(follower) = source.follower() else { continue };
-            let (stop, own) = (Cancel::new(), name.clone());
-            let worker = Worker { stamp, cancel: stop.clone() };
+            let (cancel, own) = (Cancel::new(), name.clone());
+            let stop = cancel.clone();
             let spawned = std::thread::Builder::new()
                 .name("follow".to_owned())
                 .spawn_scoped(scope, move || self.follow(&own, &source, follower, events, &stop));
             // Without a thread it is tried again at the next look.
-            if spawned.is_ok() {
-                workers.insert(name, worker);
+            if let Ok(thread) = spawned {
+                workers.insert(name, Worker { stamp, cancel, thread });
             }
         }
     }
@@ -134,7 +141,9 @@ impl App {
         events: &dyn Events,
         cancel: &Cancel,
     ) {
-        let (mut pause, mut unrecorded, mut told) = (BACK_OFF, false, String::new());
+        let (mut pause, mut told) = (BACK_OFF, String::new());
+        // What landed before this process began may not be recorded.
+        let mut unrecorded = true;
         while !cancel.is_cancelled() {
             match self.follow_once(source, &mut follower, &mut unrecorded, cancel) {
                 Ok(()) => {

@@ -107,7 +107,8 @@ impl Places {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name))
+        let own = [self.partition, Some(self.offset), self.arrived_at];
+        own.into_iter().flatten().any(|own| own.eq_ignore_ascii_case(name))
     }
 
     /// Whether the way in fills this column.

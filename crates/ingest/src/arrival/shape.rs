@@ -3,7 +3,7 @@
 //! under the same rules are always sorted the same way.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -72,10 +72,11 @@ pub(crate) struct Sorted {
 pub(crate) fn sort(plan: &Plan, table: Option<&Schema>, records: Vec<Record>) -> Result<Sorted> {
     let rules = &*plan.rules;
     let mut bad = Vec::new();
+    let mut checked = Checked::default();
     let mut parsed = Vec::with_capacity(records.len());
     for record in records {
         let found = (plan.decode)(record.format, &record.text)?;
-        match found.and_then(|found| check_names(rules, &found.fields).map(|()| found)) {
+        match found.and_then(|found| checked.hold(rules, &found.fields).map(|()| found)) {
             Ok(found) => parsed.push((record, found)),
             Err(fault) => bad.push((record, fault)),
         }
@@ -99,6 +100,21 @@ pub(crate) fn sort(plan: &Plan, table: Option<&Schema>, records: Vec<Record>) ->
     let places =
         kept.into_iter().map(|record| (record.partition.to_string(), record.offset)).collect();
     Ok(Sorted { good, places, bad })
+}
+
+/// The names of the last record that was checked: nearly always the next one has the same.
+#[derive(Default)]
+struct Checked(Vec<String>);
+
+impl Checked {
+    fn hold(&mut self, rules: &Rules, fields: &Fields) -> Result<(), Fault> {
+        if fields.keys().eq(&self.0) {
+            return Ok(());
+        }
+        check_names(rules, fields)?;
+        self.0 = fields.keys().cloned().collect();
+        Ok(())
+    }
 }
 
 /// A name that the table cannot have would make every later commit fail: it is refused here.
@@ -137,7 +153,11 @@ fn columns(rules: &Rules, table: Option<&Schema>, parsed: &[(Record, Parsed)]) -
     let fields = parsed
         .iter()
         .flat_map(|(_, found)| found.fields.iter().map(move |field| (field, found.types.as_ref())));
+    let exact: HashSet<&str> = known.fields().iter().map(|field| field.name().as_str()).collect();
     for ((name, value), types) in fields {
+        if exact.contains(name.as_str()) {
+            continue;
+        }
         let folded = name.to_lowercase();
         let Some(mut suggested) = values::suggests(value, rules.loose) else { continue };
         let given = || types.and_then(|types| types.get(name));

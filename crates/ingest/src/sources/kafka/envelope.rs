@@ -2,8 +2,13 @@
 //! text a record; this one holds all that Kafka has: key, headers and value. Bytes that are not
 //! UTF-8 are kept as `{"hex": "…"}`, so nothing is changed.
 
+use std::fmt;
+
 use krafka::ConsumerRecord;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, MapAccess, Visitor},
+};
 use serde_json::{Value, json};
 
 use super::{HEADERS, KEY, VALUE, avro::Schemas};
@@ -27,11 +32,46 @@ pub(crate) struct Envelope {
 }
 
 /// Bytes, as text where they are text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 enum Bytes {
     Text(String),
     Other { hex: String },
+}
+
+/// By hand: to find out which of the two it is, the derived one copies the text first.
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BytesVisitor)
+    }
+}
+
+struct BytesVisitor;
+
+impl<'de> Visitor<'de> for BytesVisitor {
+    type Value = Bytes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or `hex` with the digits of bytes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Bytes, E> {
+        Ok(Bytes::Text(text.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, text: String) -> Result<Bytes, E> {
+        Ok(Bytes::Text(text))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bytes, A::Error> {
+        match map.next_entry::<String, String>()? {
+            Some((key, hex)) if key == HEX => match map.next_key::<String>()? {
+                None => Ok(Bytes::Other { hex }),
+                Some(more) => Err(de::Error::unknown_field(&more, &[HEX])),
+            },
+            _ => Err(de::Error::missing_field(HEX)),
+        }
+    }
 }
 
 impl Bytes {

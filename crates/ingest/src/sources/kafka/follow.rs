@@ -12,16 +12,20 @@ use sextant_core::Cancel;
 use super::{
     KafkaAsset,
     client::{Offsets, Topic},
+    fault::KafkaFault,
     feed::name_of,
 };
 use crate::{
     catalog,
-    error::Result,
+    error::{DataError, Result},
     sources::{Partition, Source},
 };
 
 /// How long a connection is kept.
 const KEEP_FOR: Duration = Duration::from_secs(300);
+
+/// How long a list or a page waits for the brokers.
+const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A topic that a running server lands.
 pub struct Follower {
@@ -89,17 +93,25 @@ impl KafkaAsset {
     /// How far each partition is. What was read to its end in this process is not behind, also when
     /// its last offsets hold no record that anybody is shown.
     pub(crate) fn partitions(&self, cancel: &Cancel) -> Result<Vec<Partition>> {
-        let topic = self.topic(Some(cancel))?;
-        let asked = Arc::clone(&topic);
-        let (firsts, ends) = self
-            .engine()
-            .block(Some(cancel), async move { Ok((asked.firsts().await?, asked.ends().await?)) })?;
+        let open = self.opening()?;
+        let brokers = self.config.brokers.join(",");
+        let (topic, firsts, ends) = self.engine().block(Some(cancel), async move {
+            let asked = async {
+                let topic = open.await?;
+                let ends = (topic.firsts().await?, topic.ends().await?);
+                Ok::<_, DataError>((topic.name, ends.0, ends.1))
+            };
+            tokio::time::timeout(TELL_WITHIN, asked).await.unwrap_or_else(|_| {
+                let reason = format!("nothing came for {} s", TELL_WITHIN.as_secs());
+                Err(KafkaFault::Unreachable { brokers, reason }.into())
+            })
+        })?;
         let reader = self.engine().store().read()?;
         let known = catalog::arrival(&reader, self.common.id.as_str())?;
         let marks = known.map(|known| known.state.marks).unwrap_or_default();
         let read = self.engine().read_ends(&self.common.id);
         let partition = |(partition, end): (&i32, &i64)| {
-            let name = name_of(&topic.name, *partition).to_string();
+            let name = name_of(&topic, *partition).to_string();
             let landed = marks.get(&name).copied();
             let first = firsts.get(partition).copied().unwrap_or(0);
             let next = landed.map_or(first, |mark| mark + 1).max(first);

@@ -196,6 +196,11 @@ impl KafkaAsset {
 
     /// Connects to the topic.
     fn topic(&self, cancel: Option<&Cancel>) -> Result<Arc<Topic>> {
+        Ok(Arc::new(self.engine().block(cancel, self.opening()?)?))
+    }
+
+    /// The work of connecting to the topic.
+    fn opening(&self) -> Result<impl Future<Output = Result<Topic>> + Send + use<>> {
         let auth = security::auth(&self.config.security, &self.root).map_err(|message| {
             let place =
                 sextant_core::Place { file: self.common.file.clone(), line: None, column: None };
@@ -203,8 +208,7 @@ impl KafkaAsset {
             DataError::Config { place, message, fix }
         })?;
         let config = Arc::clone(&self.config);
-        let open = async move { Topic::open(&config.brokers, &config.topic, auth).await };
-        Ok(Arc::new(self.common.engine.block(cancel, open)?))
+        Ok(async move { Topic::open(&config.brokers, &config.topic, auth).await })
     }
 
     /// What there is to read now, and the plan with all partitions.
