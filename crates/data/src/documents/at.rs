@@ -11,6 +11,9 @@ use crate::{
     error::{DataError, Result},
 };
 
+/// Files that are named when one is not found.
+const FILES_TOLD: usize = 20;
+
 /// The files of a source of text at one version.
 #[derive(Debug, Clone, Serialize)]
 pub struct FilesAt {
@@ -67,13 +70,16 @@ impl DataEngine {
     /// # Errors
     /// When there is no such source, version or file.
     pub fn file_at(&self, source: &str, path: &str) -> Result<(FileAt, String)> {
-        let found = self.files_at(source)?;
-        let known = found.source;
-        let file = found.files.into_iter().find(|file| file.path == path);
-        let file = file.ok_or_else(|| DataError::NotFound {
-            what: "file",
-            name: format!("{path} in {source}"),
-            known: format!("what `sextant data files {source}` lists, of {known}"),
+        let files = self.files_at(source)?.files;
+        let file = files.iter().find(|file| file.path == path).cloned();
+        let file = file.ok_or_else(|| {
+            let mut known: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            if known.len() > FILES_TOLD {
+                known.truncate(FILES_TOLD);
+                known.push("…");
+            }
+            let name = format!("{path} in {source}");
+            DataError::NotFound { what: "file", name, known: known.join(", ") }
         })?;
         let bytes = self.store().blob(&file.digest)?;
         // Sources of text take nothing but UTF-8.

@@ -140,8 +140,8 @@ pub fn tag(result: &Value) -> String {
     let (tables, assets) = (count("tables"), count("assets"));
     let kind = plain(&result["kind"]);
     let name = Style::Bold.paint(plain(&result["name"]));
-    let others = if assets == 0 { String::new() } else { format!(" and {assets} other assets") };
-    format!("{kind} {name} names {tables} tables{others}\n")
+    let others = if assets == 0 { String::new() } else { format!(", other assets: {assets}") };
+    format!("{kind} {name} names tables: {tables}{others}\n")
 }
 
 pub fn untagged(result: &Value) -> String {
