@@ -10,10 +10,12 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 
 import adbc_driver_postgresql
+import adbc_driver_snowflake.dbapi
 import adbc_driver_sqlite
 import duckdb
 import psycopg
@@ -213,10 +215,43 @@ if DUCKDB.exists():
         found = sorted(database.execute("select city, orders, total from cities").fetchall(), key=str)
     check(found == model(), "DuckDB: a model is written")
 
+# Snowflake's driver against a stand-in: it can be read. The stand-in takes no files, so no export.
+fake = subprocess.Popen([sys.executable, "snowflake_stand_in.py"], stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+atexit.register(fake.kill)
+at = json.loads(fake.stdout.readline())
+options = {
+    "username": "judge", "adbc.snowflake.sql.account": "fakesnow", "adbc.snowflake.sql.uri.protocol": "http",
+    "adbc.snowflake.sql.uri.host": at["host"], "adbc.snowflake.sql.uri.port": str(at["port"]),
+    "adbc.snowflake.sql.db": "db1", "adbc.snowflake.sql.schema": "public",
+}
+
+
+def snowflake(statement):
+    """Runs a statement with the driver itself."""
+    with adbc_driver_snowflake.dbapi.connect(db_kwargs={**options, "password": "x"}, autocommit=True) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+snowflake("create table orders (id int, city varchar, price double, placed timestamp_ntz)")
+snowflake("insert into orders values (1, 'a', 1.5, '2026-01-01 00:00:00'), (2, null, 2.5, '2026-01-02 00:00:00')")
+os.environ["ADBC_JUDGE_SNOW"] = environment["ADBC_JUDGE_SNOW"] = "x"
+entries = "\n".join(f'"{key}" = "{value}"' for key, value in options.items())
+for name, more in {"snow": "", "snow_grown": 'mode = "incremental"\ncursor = "id"\nplaceholder = "?"'}.items():
+    write(f"sources/{name}.toml", f'type = "adbc"\ndriver = "{adbc_driver_snowflake._driver_path()}"\ntable = "orders"\n'
+          f'{more}\n[options]\n{entries}\n[secrets]\npassword = {{ env = "ADBC_JUDGE_SNOW" }}\n')
+    build(f"sources/{name}")
+snowflake("insert into orders values (3, 'c', 3.5, '2026-01-03 00:00:00')")
+for name in ("snow", "snow_grown"):
+    build(f"sources/{name}")
+    found = [(int(row["ID"]), row["CITY"], row["PRICE"]) for row in rows(name, order="ID")]
+    check(found == [(1, "a", 1.5), (2, None, 2.5), (3, "c", 3.5)], f"Snowflake's driver and fakesnow: {name}")
+
 # PostgreSQL, with a password that nobody may see.
 if programs() is None:
     print("   PostgreSQL is not here (Debian's postgresql): its part is skipped")
-    close(at_least=30)
+    close(at_least=32)
 server = Postgres(work / "postgres")
 atexit.register(server.stop)
 os.environ["ADBC_JUDGE_URI"] = environment["ADBC_JUDGE_URI"] = server.address
