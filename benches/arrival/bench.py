@@ -41,7 +41,7 @@ def record(number):
 def fill(brokers, count):
     sender = Producer({
         "bootstrap.servers": brokers, "linger.ms": 20, "compression.type": "lz4",
-        "queue.buffering.max.messages": 200_000,
+        "queue.buffering.max.messages": 200_000, "log_level": 0,
     })  # fmt: skip
     for number in range(count):
         while True:
@@ -54,13 +54,14 @@ def fill(brokers, count):
 
 
 def measured(command, cwd):
-    """Seconds, and the most megabytes that the process had in memory."""
+    """When it began, its seconds and those of processor time, and the most megabytes that it had in memory."""
     started = time.time()
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"{command[0]} ended with {status}")
-    return started, time.time() - started, usage.ru_maxrss / 1024
+    took, busy = time.time() - started, usage.ru_utime + usage.ru_stime
+    return started, took, busy, usage.ru_maxrss / 1024
 
 
 def pauses(folder, started):
@@ -73,9 +74,10 @@ def at(values, share):
     return values[min(len(values) - 1, int(len(values) * share))]
 
 
-def tell(name, count, seconds, megabytes, between):
+def tell(name, count, seconds, busy, megabytes, between):
     print(
-        f"{name:34} {count / seconds:9,.0f} rows/s  {seconds:6.1f} s  {megabytes:6.0f} MB  "
+        f"{name:28} {count / seconds:9,.0f} rows/s  {seconds:6.1f} s, {busy:5.1f} s of processor time  "
+        f"{megabytes:5.0f} MB  "
         f"{len(between):3} commits, {at(between, 0.5):.2f} s p50, {at(between, 0.99):.2f} s p99"
     )
 
@@ -99,7 +101,7 @@ def project(work, name, source):
 def kafka(work, count):
     broker = Broker(work / "broker", ("bench", "bench"))
     try:
-        admin = AdminClient({"bootstrap.servers": broker.address})
+        admin = AdminClient({"bootstrap.servers": broker.address, "log_level": 0})
         admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result()
         fill(broker.address, count)
         print(f"Kafka to Delta: {count:,} records of {len(record(count))} bytes, {PARTITIONS} partitions")
@@ -108,17 +110,18 @@ def kafka(work, count):
             ours = project(
                 work, f"ours{turn}", f'type = "kafka"\nbrokers = ["{broker.address}"]\ntopic = "{TOPIC}"\n'
             )
-            started, seconds, megabytes = measured([BINARY, "build", "--quiet", "--json"], ours)
+            started, seconds, busy, megabytes = measured([BINARY, "build", "--quiet", "--json"], ours)
             folder = ours / ".sextant" / "tables" / "sources-orders"
             whole(folder, count)
-            tell("sextant build", count, seconds, megabytes, pauses(folder, started))
+            tell("sextant build", count, seconds, busy, megabytes, pauses(folder, started))
             theirs = work / f"theirs{turn}"
             command = [sys.executable, HERE / "loop.py", broker.address, TOPIC, theirs, str(BATCH)]
-            started, their_seconds, megabytes = measured(command, work)
+            started, their_seconds, their_busy, megabytes = measured(command, work)
             whole(theirs, count)
-            tell("confluent-kafka + deltalake", count, their_seconds, megabytes, pauses(theirs, started))
-            ratios.append(their_seconds / seconds)
-        print(f"{'ratio':34} {', '.join(f'{ratio:.1f} ×' for ratio in ratios)}")
+            between = pauses(theirs, started)
+            tell("confluent-kafka + deltalake", count, their_seconds, their_busy, megabytes, between)
+            ratios.append(f"{their_seconds / seconds:.1f} × ({their_busy / busy:.1f} ×)")
+        print(f"{'ratio (of processor time)':28} {', '.join(ratios)}")
     finally:
         broker.stop()
 
@@ -177,7 +180,7 @@ def push(work, count, writers):
     server.wait()
     times.sort()
     print(
-        f"{f'HTTP, {writers} writers':34} {count / seconds:9,.0f} rows/s acknowledged, "
+        f"{f'HTTP, {writers} writers':28} {count / seconds:9,.0f} rows/s acknowledged, "
         f"{at(times, 0.5) * 1e3:.0f} ms p50, {at(times, 0.99) * 1e3:.0f} ms p99; "
         f"all in the table after {until:.1f} s; {megabytes:.0f} MB"
     )
