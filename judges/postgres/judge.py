@@ -198,7 +198,9 @@ def exact():
     write_source("items", 'mode = "cdc"\n')
     writer = Writer(arguments.seed)
     writer.start()
-    killed, ended, crashes, ahead, usual = 0, 0, 0, 0, 3.0
+    killed, ended, crashes, ahead = 0, 0, 0, 0
+    # About how long a build takes: it grows with each kill, so that builds come further and further.
+    usual = {"orders": 3.0, "items": 1.0}
     for fault in range(arguments.faults):
         name = "items" if fault % 4 == 3 else "orders"
         begun = time.monotonic()
@@ -207,18 +209,19 @@ def exact():
             cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         if fault % 10 == 5:
-            time.sleep(random.uniform(0.1, usual))
+            time.sleep(random.uniform(0.1, usual[name]))
             server.stop(signal.SIGQUIT)
             server.start()
             crashes += 1
         try:
-            process.wait(random.uniform(0.1, usual))
+            process.wait(random.uniform(0.1, usual[name]))
             ended += 1
-            usual = max(0.5, time.monotonic() - begun)
+            usual[name] = max(0.5, time.monotonic() - begun)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             killed += 1
+            usual[name] = min(20, usual[name] * 1.2)
         slots = server.sql("SELECT slot_name, confirmed_flush_lsn - '0/0' FROM pg_replication_slots")
         for slot, confirmed in slots:
             landed = mark(slot.removeprefix("sextant_"))
