@@ -41,6 +41,8 @@ fn all() -> Vec<Op> {
         Op::DataZorder { table: text("t"), columns: vec![text("a")] },
         Op::DataTag { name: text("n"), tables: vec![text("t")], branch: true },
         Op::DataTags {},
+        Op::DataSources {},
+        Op::DataSource { source: text("x") },
         Op::DataFiles { source: text("x@v"), path: Some(text("a.md")) },
         Op::DataUntag { name: text("n") },
         Op::DataGc { dry_run: true, older_than_s: 1 },

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sextant_core::Cancel;
 
 use super::kafka::tests as kafka;
-use crate::tests::{Bench, build_until, stop_next_at};
+use crate::tests::{Bench, build_until, in_bucket, stop_next_at};
 
 /// What stands outside of a source, and how the suite sends records into it.
 struct Outside {
@@ -128,6 +128,19 @@ fn found(outside: &Outside, bench: &Bench) -> (Vec<i64>, Vec<String>) {
 }
 
 const SCHEMA: &str = "[schema]\nn = \"bigint\"\n";
+
+#[test]
+fn what_holds_on_a_disk_holds_in_a_bucket() {
+    for test in [
+        no_input_is_an_empty_table,
+        everything_lands_once_in_its_order,
+        damaged_records_are_set_aside,
+        a_stop_at_any_step_loses_nothing_and_doubles_nothing,
+        a_stop_during_a_replay_releases_each_row_once,
+    ] {
+        in_bucket(test);
+    }
+}
 
 #[test]
 fn no_input_is_an_empty_table() {

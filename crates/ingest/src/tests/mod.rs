@@ -6,11 +6,14 @@
 mod push;
 mod records;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, path::Path, sync::Arc};
 
+use deltalake_core::logstore::object_store::memory::InMemory;
 use serde_json::Value;
-use sextant_core::{Cancel, Silent};
-use sextant_data::{DataEngine, SqlKind, TableMeta, TextFunctions, TextSection};
+use sextant_core::{Cancel, Digest, Silent};
+use sextant_data::{
+    DataEngine, EngineOptions, SqlKind, TableMeta, TablesAt, TextFunctions, TextSection,
+};
 use sextant_lineage::{OpenOptions, Store};
 use sextant_project::{
     AssetKind, AssetReport, BuildOptions, BuildReport, Outcome, Project, State, VersionRow,
@@ -21,6 +24,15 @@ use crate::{Ingest, Source, SourceKind};
 thread_local! {
     /// The name of the failpoint at which this thread's next work stops.
     static STOP: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+    /// The bucket in which this thread's benches keep their tables.
+    static BUCKET: RefCell<Option<Arc<InMemory>>> = const { RefCell::new(None) };
+}
+
+/// Runs a test whose benches keep their tables in a bucket.
+pub(crate) fn in_bucket(test: fn()) {
+    BUCKET.set(Some(Arc::default()));
+    test();
+    BUCKET.set(None);
 }
 
 /// Lets this thread's work stop at a failpoint, once.
@@ -59,7 +71,15 @@ impl TextFunctions for NoText {
 }
 
 pub(crate) fn open(store: &Store) -> Ingest {
-    Ingest::new(DataEngine::new(store.clone(), Arc::new(NoText)).unwrap()).unwrap()
+    // Each data folder has a prefix of its own.
+    let prefix = Digest::of(store.dir().to_string_lossy().as_bytes()).short();
+    let tables = BUCKET.take().map(|bucket| {
+        BUCKET.set(Some(Arc::clone(&bucket)));
+        TablesAt::over(bucket, format!("s3://test/{prefix}"))
+    });
+    let options = EngineOptions { tables, ..EngineOptions::default() };
+    let engine = DataEngine::with_options(store.clone(), Arc::new(NoText), &options);
+    Ingest::new(engine.unwrap()).unwrap()
 }
 
 /// A project in a temporary folder.
