@@ -193,12 +193,23 @@ impl App {
     /// Lands what was pushed to the sources for which it is time.
     fn land_pushes(&self, pushes: &mut Pushes, events: &dyn Events, cancel: &Cancel) {
         for (name, (_, source)) in self.arrivals.stamped() {
+            if source.push().is_none() {
+                continue;
+            }
             let wait = pushes.later.get(&name).is_some_and(|until| Instant::now() < *until);
             if wait || cancel.is_cancelled() {
                 continue;
             }
             match self.land_pushed(&name, &source, pushes, cancel) {
-                Ok(()) => self.arrivals.well(&name),
+                Ok(None) => self.arrivals.well(&name),
+                Ok(Some(trouble)) => {
+                    // It is tried again every few seconds, and told when it is another one.
+                    let told = pushes.told.insert(name.clone(), trouble.message.clone());
+                    if told.as_ref() != Some(&trouble.message) {
+                        events.warn(format!("{}: {}", source.asset(), trouble.message));
+                    }
+                    self.arrivals.troubled(&name, trouble);
+                }
                 Err(failure) => {
                     pushes.later.insert(name.clone(), Instant::now() + TRY_AGAIN_AFTER);
                     if !cancel.is_cancelled() {
@@ -217,9 +228,14 @@ impl App {
         source: &Source,
         pushes: &mut Pushes,
         cancel: &Cancel,
-    ) -> Result<(), Failure> {
-        let Some(config) = source.push() else { return Ok(()) };
+    ) -> Result<Option<Trouble>, Failure> {
+        let Some(config) = source.push() else { return Ok(None) };
+
         let waiting = source.waiting()?;
+        // What landed before the last end may not be recorded.
+        if pushes.seen.insert(name.to_owned()) && waiting.landed + waiting.quarantined > 0 {
+            pushes.unrecorded.insert(name.to_owned());
+        }
         let late = waiting.oldest_us >= config.flush_seconds.saturating_mul(1_000_000);
         if waiting.records > 0 && (late || waiting.records >= config.flush_rows) {
             source.land(cancel)?;
@@ -230,10 +246,14 @@ impl App {
                 Recorded::Later => {
                     pushes.later.insert(name.to_owned(), Instant::now() + TRY_AGAIN_AFTER);
                 }
-                Recorded::As(_) | Recorded::Failed { .. } => drop(pushes.unrecorded.remove(name)),
+                Recorded::As(_) => drop(pushes.unrecorded.remove(name)),
+                Recorded::Failed { code, message } => {
+                    pushes.later.insert(name.to_owned(), Instant::now() + TRY_AGAIN_AFTER);
+                    return Ok(Some(Trouble::new(code, message, self.store.now())));
+                }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Builds one source alone, so that what its tables have is recorded.
@@ -278,4 +298,8 @@ struct Pushes {
     later: BTreeMap<String, Instant>,
     /// Those of which something has landed that no act has recorded.
     unrecorded: BTreeSet<String>,
+    /// Those that were looked at since the start.
+    seen: BTreeSet<String>,
+    /// What was last told of each that could not be recorded.
+    told: BTreeMap<String, String>,
 }

@@ -158,6 +158,13 @@ pub enum DataError {
     /// The bucket of the tables cannot be used.
     #[error(transparent)]
     Bucket(#[from] StoreFault),
+    /// A transaction is safe, but its tables could not be written yet.
+    #[error("the transaction is kept and will be finished, but not now: {source}")]
+    Unfinished {
+        /// Why.
+        #[source]
+        source: Box<DataError>,
+    },
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -294,6 +301,15 @@ static TAKEN: Code = Code {
            that the statement would have worked on rows that are no longer there. Nothing was \
            changed: look again and repeat it.",
 };
+static UNFINISHED: Code = Code {
+    number: 3034,
+    kind: ExitKind::Unavailable,
+    title: "a transaction that will be finished later",
+    help: "All changes of the transaction are in the catalog, and something failed while they were \
+           written to their tables: a full disk, or a store that does not answer. The next statement \
+           or the next start finishes it. Do not repeat it: its changes would be there twice.",
+};
+
 /// The catalogue of this crate.
 pub const CODES: &[&Code] = &[
     &CONFIG,
@@ -317,6 +333,7 @@ pub const CODES: &[&Code] = &[
     fault::CODES[1],
     fault::CODES[2],
     fault::CODES[3],
+    &UNFINISHED,
 ];
 
 impl Explain for DataError {
@@ -335,6 +352,7 @@ impl Explain for DataError {
             Self::ChecksFailed { .. } => &CHECKS_FAILED,
             Self::Write { .. } => &WRITE,
             Self::Source(fault) => fault.code(),
+            Self::Unfinished { .. } => &UNFINISHED,
             Self::Bucket(fault) => fault.code(),
             Self::Engine(_) => &ENGINE,
             Self::Cancelled => &CANCELLED,
@@ -367,6 +385,9 @@ impl Explain for DataError {
                 Some(format!("see the failing rows with `sextant data failures {asset}`"))
             }
             Self::Source(fault) => fault.hint(),
+            Self::Unfinished { .. } => {
+                Some("do not repeat it; `sextant data history` shows when it is there".to_owned())
+            }
             Self::Lineage(error) => error.hint(),
             _ => None,
         }

@@ -217,7 +217,9 @@ impl Drop for Progress {
     fn drop(&mut self) {
         let mut quiet = self.0.state();
         quiet.calls -= 1;
-        quiet.since = Instant::now();
+        if quiet.admitted {
+            quiet.since = Instant::now();
+        }
     }
 }
 

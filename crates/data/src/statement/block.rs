@@ -77,6 +77,8 @@ impl DataEngine {
         cancel: &Cancel,
     ) -> Result<SqlOutcome> {
         let _alone = self.changes().write().unwrap_or_else(PoisonError::into_inner);
+        // A block before this one may be kept and not finished: it comes first.
+        self.settle(None)?;
         for _ in 0..TRIES_MAX {
             self.adopt_commits()?;
             let inside = self.begin_transaction()?;

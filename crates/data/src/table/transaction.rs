@@ -184,6 +184,7 @@ impl DataEngine {
         self.prepare_commits(transaction, &set, &made, &bases)?;
         failpoint("data.transaction.prepared")?;
         self.finish_prepared(&set)
+            .map_err(|source| DataError::Unfinished { source: Box::new(source) })
     }
 
     fn prepare_commits(
@@ -243,6 +244,10 @@ impl DataEngine {
     /// Puts the prepared commits of a set and records them, all or none. Their locks are held.
     fn finish_prepared(&self, set: &str) -> Result<bool> {
         let rows = catalog::prepared(&self.store().read()?, set)?;
+        if rows.is_empty() {
+            // Somebody else finished it while this one waited for the locks.
+            return Ok(true);
+        }
         let mut put: BTreeMap<AssetId, u64> = BTreeMap::new();
         for row in &rows {
             if !self.put_commit(row)? {

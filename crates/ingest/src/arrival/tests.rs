@@ -93,6 +93,8 @@ fn values_fit_or_say_why() {
         (Bigint, "5.5", false),
         (Bigint, "\"5\"", false),
         (Bigint, "9223372036854775808", false),
+        (Bigint, "-1e300", false),
+        (Double, "-9223372036854775808", false),
         (Double, "5", true),
         (Double, "9007199254740993", false),
         (Boolean, "1", false),

@@ -47,7 +47,9 @@ pub(crate) fn fit(value: &Value, wanted: &DataType, loose: bool) -> Option<Cell>
         (DataType::Binary, value) => crate::sources::bytes_of(value).map(Cell::Bytes),
         (DataType::Float64 | DataType::Float32, Value::Number(number)) => {
             // A whole number that a float cannot hold exactly would be changed in silence.
-            let exact = number.as_i64().is_none_or(|value| value.abs() <= EXACT_MAX);
+            let exact = number
+                .as_i64()
+                .is_none_or(|value| value.unsigned_abs() <= EXACT_MAX.unsigned_abs());
             number.as_f64().filter(|value| exact && value.is_finite()).map(Cell::Float)
         }
         (DataType::Date32 | DataType::Timestamp(_, Some(_)), Value::String(text)) => {
@@ -63,7 +65,8 @@ pub(crate) fn fit(value: &Value, wanted: &DataType, loose: bool) -> Option<Cell>
             let exact = |value: f64| {
                 #[expect(clippy::cast_possible_truncation, reason = "checked to be whole")]
                 let whole = value as i64;
-                (value.fract() == 0.0 && whole.abs() <= EXACT_MAX).then_some(whole)
+                (value.fract() == 0.0 && whole.unsigned_abs() <= EXACT_MAX.unsigned_abs())
+                    .then_some(whole)
             };
             let value = number.as_i64().or_else(|| number.as_f64().and_then(exact))?;
             in_range(value, wanted).then_some(Cell::Int(value))

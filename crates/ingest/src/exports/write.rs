@@ -81,6 +81,15 @@ impl ExportAsset {
         format!("adbc:{}:{schema}{}", self.reach.library(), self.config.table)
     }
 
+    /// Under which name the table of notes knows this export: another target is another name.
+    fn note_name(&self) -> String {
+        let target = json!([self.config.schema, self.config.table]).to_string();
+        let target = Digest::of(target).to_string();
+        let short: String = target.trim_start_matches("sha256:").chars().take(12).collect();
+        let name: String = self.id.as_str().chars().take(200).collect();
+        format!("{name} {short}")
+    }
+
     /// Adds a version that is not there yet; how many rows that were.
     fn append(
         &self,
@@ -93,7 +102,7 @@ impl ExportAsset {
         let columns = "export_name VARCHAR(250), version VARCHAR(100)";
         warehouse.run(&format!("CREATE TABLE IF NOT EXISTS {ADDED} ({columns})"), cancel)?;
         // Ids and digests hold no character that SQL would read in another way.
-        let (name, id) = (self.id.as_str(), version.to_string());
+        let (name, id) = (self.note_name(), version.to_string());
         let of_it = format!("export_name = '{name}' AND version = '{id}'");
         let mut known = 0;
         let look = format!("SELECT version FROM {ADDED} WHERE {of_it}");

@@ -14,6 +14,7 @@ impl Log {
     /// # Errors
     /// When a file cannot be removed: what is left is a whole stream.
     pub fn forget_before(&self, sequence: u64, written: SystemTime) -> Result<u64, LineageError> {
+        let _alone = self.0.trimming.lock().unwrap_or_else(PoisonError::into_inner);
         let mut forgotten = 0;
         loop {
             let oldest = {

@@ -25,12 +25,20 @@ impl Log {
         };
         let Some(base) = base else { return Ok(None) };
         let mut found = None;
-        self.scan(base, &mut |sequence, known, payload| {
+        let scanned = self.scan(base, &mut |sequence, known, payload| {
             if known == *key {
                 found = Some(LogRecord { sequence, key: known, payload: payload.to_vec() });
             }
             found.is_none()
-        })?;
-        Ok(found)
+        });
+        match scanned {
+            // The segment was forgotten meanwhile: it held nothing that is still looked for.
+            Err(LineageError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            scanned => scanned.map(|()| found),
+        }
     }
 }

@@ -68,6 +68,8 @@ struct Inner {
     queue: Mutex<Option<Queue>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     view: Arc<RwLock<View>>,
+    /// Held by who removes segments.
+    trimming: Mutex<()>,
 }
 
 /// What readers see: only what was acknowledged.
@@ -117,6 +119,7 @@ impl Log {
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             view,
+            trimming: Mutex::default(),
         })))
     }
 

@@ -214,9 +214,13 @@ impl Reader {
     }
 }
 
+/// What a record holds beside its key, value and headers.
+const RECORD_BYTES: usize = 100;
+
 fn size(record: &ConsumerRecord) -> usize {
     let part = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    part(&record.key) + part(&record.value)
+    let headers = record.headers.iter().map(|(name, value)| name.len() + part(value));
+    part(&record.key) + part(&record.value) + headers.sum::<usize>() + RECORD_BYTES
 }
 
 /// What the client's error means to the user.

@@ -63,13 +63,16 @@ impl PostgresUrl {
             named => named,
         };
         let mut address = Self::at(host, port, user, password, database);
+        let mut encrypted = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            address.set(key, &decode(value)?)?;
+            address.set(key, &decode(value)?, &mut encrypted)?;
         }
         if address.host.is_empty() {
             return Err("url names no host".to_owned());
         }
+        // The host may have come with the parameters: who is near is only known now.
+        address.tls = address.socket().is_none() && encrypted.unwrap_or(!near(&address.host));
         Ok(address)
     }
 
@@ -90,24 +93,20 @@ impl PostgresUrl {
         password: Option<String>,
         database: String,
     ) -> Address {
-        let near = host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&&*host);
-        Address { tls: !near && !host.is_empty(), host, port, user, password, database }
+        Address { tls: !near(&host), host, port, user, password, database }
     }
 }
 
 impl Address {
-    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+    fn set(&mut self, key: &str, value: &str, encrypted: &mut Option<bool>) -> Result<(), String> {
         match (key, value) {
-            ("sslmode", "disable") => self.tls = false,
+            ("sslmode", "disable") => *encrypted = Some(false),
             // All of these check the certificate and the name: stricter than libpq for the first two.
-            ("sslmode", "require" | "verify-ca" | "verify-full") => self.tls = true,
+            ("sslmode", "require" | "verify-ca" | "verify-full") => *encrypted = Some(true),
             ("sslmode", _) => {
                 return Err("sslmode must be disable or verify-full".to_owned());
             }
-            ("host", folder) => {
-                folder.clone_into(&mut self.host);
-                self.tls = self.tls && !folder.starts_with('/');
-            }
+            ("host", host) => host.clone_into(&mut self.host),
             ("port", port) => self.port = port.parse().map_err(|_| "port is not a number")?,
             ("application_name" | "connect_timeout" | "channel_binding", _) => {}
             _ => return Err(format!("url has the parameter `{key}`, which is not known")),
@@ -119,6 +118,11 @@ impl Address {
     pub(super) fn socket(&self) -> Option<String> {
         self.host.starts_with('/').then(|| format!("{}/.s.PGSQL.{}", self.host, self.port))
     }
+}
+
+/// Whether what is sent there stays on this machine.
+fn near(host: &str) -> bool {
+    host.starts_with('/') || ["localhost", "127.0.0.1", "::1"].contains(&host)
 }
 
 fn host_and_port(place: &str) -> Result<(String, u16), String> {

@@ -122,11 +122,12 @@ impl Follower<'_> {
         let fault = noted.as_ref().and_then(|note| standing.fault(note));
         let rule = |note: &Note| note.on_unfit == self.job.config.on_unfit;
         let (mut note, copied) = match (noted, fault) {
-            (Some(note), None) if rule(&note) => (note, false),
-            (Some(_), None) => {
+            // Before any fault: a copy for this reason that was stopped half way left one of its own.
+            (Some(note), _) if !rule(&note) => {
                 copied_because.push("on_unfit was changed".to_owned());
                 (self.copy(&mut connection, &standing).await?, true)
             }
+            (Some(note), None) => (note, false),
             (None, _) => (self.copy(&mut connection, &standing).await?, true),
             (Some(_), Some(fault)) if self.may_copy(&fault) => {
                 copied_because.push(fault.to_string());

@@ -253,7 +253,8 @@ pub(super) enum Filled {
 pub(super) async fn filled(connection: &mut Connection, oid: u32, name: &str) -> Result<Filled> {
     let found = connection
         .query(&format!(
-            "SELECT atthasmissing, (attmissingval::text::text[])[1], atthasdef, attidentity <> '' \
+            "SELECT atthasmissing, (attmissingval::text::text[])[1], atthasdef, attidentity <> '', \
+             attnotnull \
              FROM pg_attribute WHERE attrelid = {oid} AND attname = {} AND NOT attisdropped",
             literal(name)
         ))
@@ -263,7 +264,8 @@ pub(super) async fn filled(connection: &mut Connection, oid: u32, name: &str) ->
     Ok(match missing {
         _ if found.rows.is_empty() => Filled::Unknown,
         Some(value) if yes(0) => Filled::Value(value),
-        _ if yes(2) || yes(3) => Filled::Unknown,
+        // Not null without a default any more: the default went after it had filled the rows.
+        _ if yes(2) || yes(3) || yes(4) => Filled::Unknown,
         _ => Filled::Null,
     })
 }

@@ -18,11 +18,15 @@ use crate::{
 
 /// Most values in one record, also those that take no bytes.
 const VALUES_MAX: usize = 1_000_000;
+/// A short record may have so many all the same, and so many more for each of its bytes.
+const VALUES_FREE: usize = 10_000;
+const VALUES_PER_BYTE: usize = 16;
 const DAY_US: i64 = 86_400_000_000;
 
 /// The fields of a record.
 pub(super) fn decode(schema: &Schema, bytes: &[u8]) -> Result<Fields, Fault> {
-    let mut reader = Reader { schema, bytes, values: 0 };
+    let most = VALUES_MAX.min(VALUES_FREE + VALUES_PER_BYTE * bytes.len());
+    let mut reader = Reader { schema, bytes, values: 0, most };
     let Value::Object(fields) = reader.value(&schema.root, 0)? else {
         return Err(fault("its schema is not that of a record"));
     };
@@ -83,14 +87,17 @@ struct Reader<'a> {
     schema: &'a Schema,
     bytes: &'a [u8],
     values: usize,
+    /// Items of an array may take no bytes: there are only so many for those that came.
+    most: usize,
 }
 
 impl<'a> Reader<'a> {
     fn value(&mut self, kind: &Type, depth: usize) -> Result<Value, Fault> {
         self.values += 1;
-        if self.values > VALUES_MAX || depth > DEPTH_MAX {
+        if self.values > self.most || depth > DEPTH_MAX {
             return Err(fault(format!(
-                "it has more than {VALUES_MAX} values, or is nested deeper than {DEPTH_MAX}"
+                "it has more than {} values, or is nested deeper than {DEPTH_MAX}",
+                self.most
             )));
         }
         let schema = self.schema;

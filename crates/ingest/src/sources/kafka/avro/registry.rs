@@ -78,6 +78,12 @@ enum Step {
     Keep(String),
 }
 
+/// What a registry says when it has no such subject, version or schema.
+#[derive(serde::Deserialize)]
+struct NotFound {
+    error_code: u32,
+}
+
 impl Registry {
     /// Asks for the schema under this number.
     pub(super) async fn fetch(&self, id: u32) -> Result<Answer, KafkaFault> {
@@ -137,7 +143,8 @@ impl Registry {
         let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         match status {
-            StatusCode::NOT_FOUND => return Ok(None),
+            // A registry says in its body that it has no such schema; anybody else may say 404.
+            StatusCode::NOT_FOUND => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let (url, reason) = (self.url.clone(), format!("it answered {status}"));
                 return Err(KafkaFault::RegistryRefused { url, reason });
@@ -151,6 +158,13 @@ impl Registry {
                 return Err(self.failed(format!("its answer is over {ANSWER_BYTES_MAX} bytes")));
             }
             body.extend_from_slice(&chunk);
+        }
+        if status == StatusCode::NOT_FOUND {
+            let said: Option<NotFound> = serde_json::from_slice(&body).ok();
+            return match said {
+                Some(NotFound { error_code: 40_401..=40_403 }) => Ok(None),
+                _ => Err(self.failed("it answered 404 without a registry's error code".to_owned())),
+            };
         }
         let reply = serde_json::from_slice(&body);
         reply.map(Some).map_err(|error| self.failed(format!("its answer is not one: {error}")))
