@@ -4,7 +4,7 @@
 use std::{future::Future, sync::mpsc, time::Duration};
 
 use sextant_core::Cancel;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::error::{DataError, Result};
 
@@ -12,6 +12,9 @@ use crate::error::{DataError, Result};
 const THREAD_STACK_BYTES: usize = 8 << 20;
 /// How often a waiting caller looks whether it was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(50);
+
+/// How long the end waits for work that does not yield.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 /// Threads for one kind of work.
 #[derive(Debug)]
@@ -64,9 +67,13 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        // Dropping a runtime waits for its tasks, which panics inside another runtime.
-        if let Some(runtime) = self.runtime.take() {
+        let Some(runtime) = self.runtime.take() else { return };
+        // Waiting for its threads panics inside another runtime. Elsewhere they are waited for:
+        // letting go of a thread that is just ending can crash in glibc (its bug 19951).
+        if Handle::try_current().is_ok() {
             runtime.shutdown_background();
+        } else {
+            runtime.shutdown_timeout(SHUTDOWN_MAX);
         }
     }
 }

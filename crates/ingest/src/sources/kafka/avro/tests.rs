@@ -92,7 +92,7 @@ fn what_is_out_of_range_says_so() {
         (r#"["null","long"]"#, "04", "no such branch"),
         (r#"{"type":"enum","name":"E","symbols":["A"]}"#, "02", "no such symbol"),
         (r#"{"type":"int","logicalType":"time-millis"}"#, "01", "not within a day"),
-        (r#"{"type":"array","items":"null"}"#, "feffffffffffffffff01", "more than 1000000 values"),
+        (r#"{"type":"array","items":"null"}"#, "feffffffffffffffff01", "more than 10160 values"),
         (r#"{"type":"fixed","name":"F","size":2}"#, "00", "too early"),
     ] {
         let reason = one(kind, bytes).unwrap_err();
