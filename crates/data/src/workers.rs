@@ -69,7 +69,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         let Some(runtime) = self.runtime.take() else { return };
         // Waiting for its threads panics inside another runtime. Elsewhere they are waited for:
-        // letting go of a thread that is just ending can crash in glibc (its bug 19951).
+        // letting go of a thread that is just ending has crashed in the C library.
         if Handle::try_current().is_ok() {
             runtime.shutdown_background();
         } else {
