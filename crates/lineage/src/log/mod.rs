@@ -68,8 +68,7 @@ struct Inner {
     queue: Mutex<Option<Queue>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     view: Arc<RwLock<View>>,
-    /// Held by who removes segments.
-    trimming: Mutex<()>,
+    trimming: Mutex<()>, // held by who removes segments
 }
 
 /// What readers see: only what was acknowledged.
