@@ -278,8 +278,8 @@ pub(crate) fn is_out_of_memory(error: &DataFusionError) -> bool {
 }
 
 /// Filters skip files, row groups and pages, and hold for rows in a step of their own. Left to itself
-/// the table crate holds each of them for every row twice while decoding; without that, TPC-H query 6
-/// took half the time.
+/// the table crate holds each of them for every row twice while decoding. `benches/tpch` shows what it
+/// costs.
 fn scans() -> SessionState {
     let mut config = SessionConfig::new();
     config.options_mut().execution.parquet.pushdown_filters = false;

@@ -5,7 +5,8 @@
 //! plans and runs queries; a [`sextant_core::Gatekeeper`] says who may ask, and is asked at every
 //! call. It listens on loopback only, because it has no TLS and a key would cross the network in
 //! clear. A ticket is only the text of a query: whoever brings one is judged as if he had sent the
-//! query. Every message, statement, row count and wait has a bound, named in [`limits`].
+//! query. Messages, statements and row counts have bounds, named in [`limits`]; so has
+//! every wait but that for a message whose call has begun.
 
 #![deny(missing_docs)]
 

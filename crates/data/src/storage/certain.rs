@@ -4,7 +4,8 @@
 //! before it believes either answer: a commit is ours when its bytes are, since each names files and
 //! a number that nobody else has.
 //!
-//! A request that arrives late does no harm: it too is refused once there is such a file.
+//! A request that arrives late does no harm where the store knows conditions: it too is refused once
+//! there is such a file. With `single_writer` nothing refuses it.
 
 use std::{
     fmt,
