@@ -177,6 +177,9 @@ mod tests {
             ("postgres://u:a:b@[::1]:7", ("::1", 7, "u", Some("a:b"), "u", false)),
             ("postgres://u@/d?host=/run/p&port=9", ("/run/p", 9, "u", None, "d", false)),
             ("postgres://u@127.0.0.1?sslmode=require", ("127.0.0.1", 5432, "u", None, "u", true)),
+            ("postgres://u@/d?host=far", ("far", 5432, "u", None, "d", true)),
+            ("postgres://u@localhost/d?host=far", ("far", 5432, "u", None, "d", true)),
+            ("postgres://u@far/d?host=localhost", ("localhost", 5432, "u", None, "d", false)),
         ] {
             let address = parse(url).unwrap();
             let (host, port, user, password, database, tls) = expected;
