@@ -174,12 +174,14 @@ def errors():
     write_source("missing")
     check("SXT-3041" in json.dumps(build("missing", expect=4)), "an unknown topic is named as such")
     security = '[security]\nsasl = "plain"\nusername_env = "JUDGE_USER"\npassword_env = "JUDGE_PASS"\n'
-    write_source("signed", security, address=broker.login_address, topic="short")
+    make_topic("signed", 1)
+    produce("signed", [(0, None, '{"n":1}')])
+    write_source("signed", security, address=broker.login_address)
     os.environ.update(JUDGE_USER=LOGIN[0], JUDGE_PASS="wrong")
     check("SXT-3042" in json.dumps(build("signed", expect=7)), "a wrong password is refused")
     os.environ.update(JUDGE_PASS=LOGIN[1])
     build("signed")
-    check(len(table("signed").to_pyarrow_table()) == 1, "with the right one it lands")
+    check([row["n"] for row in rows_of("signed")] == [1], "with the right one it lands")
     secret = LOGIN[1].encode()
     files = [path for path in project.rglob("*") if path.is_file()]
     check(not any(secret in path.read_bytes() for path in files), "the password is stored nowhere")
