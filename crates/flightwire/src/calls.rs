@@ -87,6 +87,8 @@ impl Call {
             _ => return Err(FlightError::ReadOnly("what is put".to_owned()).into()),
         };
         let parameters = self.door.statements.parameters(&handle, &self.caller)?;
+        // All that is put is held until it is read.
+        let _seat = self.door.seat()?;
         let messages = gather(first, &mut sent).await?;
         let values = tokio::task::spawn_blocking(move || bind::row(&messages, parameters)).await;
         // The decoder of foreign bytes may break on what it did not expect; nothing else does then.

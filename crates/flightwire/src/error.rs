@@ -45,6 +45,9 @@ pub enum FlightError {
     /// A query ran too long.
     #[error("the query was stopped: it took longer than {} s", limits::STATEMENT_SECONDS)]
     TooSlow,
+    /// A call that was begun and not gone on with.
+    #[error("nothing came from the client for {} s", .0.as_secs())]
+    Silent(std::time::Duration),
     /// No room for one more query.
     #[error("too many queries at once: {} run already", limits::QUERIES_MAX)]
     Crowded,
@@ -105,6 +108,8 @@ codes! {
         "Connect again when it runs.";
     ENCODE 7213 Failure "rows that cannot be sent"
         "A column has a type that cannot be written for Flight clients. Cast it in the query.";
+    SILENT 7215 Failure "the client was silent in the middle of a call"
+        "A message that was begun has to follow within the bound that the manual names. The call is given up; the connection stays usable.";
     INTERNAL 7214 Failure "a defect in the Flight SQL port"
         "This should not happen; please report it with the statement.";
 }
@@ -119,6 +124,7 @@ impl Explain for FlightError {
             Self::Malformed(_) => &MALFORMED,
             Self::TooLarge { .. } => &TOO_LARGE,
             Self::TooSlow => &TOO_SLOW,
+            Self::Silent(_) => &SILENT,
             Self::Crowded => &CROWDED,
             Self::Missing => &MISSING,
             Self::Parameters(_) => &PARAMETERS,
@@ -142,7 +148,7 @@ impl From<FlightError> for Status {
     fn from(error: FlightError) -> Self {
         let code = match &error {
             FlightError::TooLarge { .. } | FlightError::Crowded => Grpc::ResourceExhausted,
-            FlightError::TooSlow => Grpc::DeadlineExceeded,
+            FlightError::TooSlow | FlightError::Silent(_) => Grpc::DeadlineExceeded,
             FlightError::Unsupported(_) => Grpc::Unimplemented,
             other => status_code(other.code().kind),
         };

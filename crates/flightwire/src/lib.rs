@@ -20,6 +20,7 @@ mod error;
 pub mod limits;
 mod listing;
 mod messages;
+mod patient;
 mod port;
 mod run;
 mod server;

@@ -17,7 +17,11 @@ use crate::{
     error::FlightError,
     limits,
     messages::{Data, Empty, Handshake, Info, PutResult},
+    patient::Patient,
 };
+
+/// What a client sends.
+type Sent = Patient<Incoming>;
 
 const SERVICE: &str = "/arrow.flight.protocol.FlightService/";
 
@@ -32,6 +36,8 @@ pub(crate) async fn answer(
         Err(error) => return (Status::from(error).into_http(), false),
     };
     let call = Call { door, caller: admitted.caller };
+    let limit = Duration::from_secs(limits::MESSAGE_SECONDS);
+    let request = request.map(|body| Patient::new(body, limit));
     let name = request.uri().path().strip_prefix(SERVICE).map(str::to_owned);
     let response = match name.as_deref() {
         Some("Handshake") => handshake(admitted.bearer, request).await,
@@ -75,7 +81,7 @@ fn listed<T: Send + 'static>(items: Vec<T>) -> impl Stream<Item = Result<T, Stat
 /// One message in, one out.
 async fn unary<I, O, F>(
     call: Call,
-    request: Request<Incoming>,
+    request: Request<Sent>,
     work: impl Fn(Call, I) -> F + Send + Sync,
 ) -> Response<Body>
 where
@@ -93,7 +99,7 @@ where
 /// One message in, any number out.
 async fn many<I, O, S, F>(
     call: Call,
-    request: Request<Incoming>,
+    request: Request<Sent>,
     work: impl Fn(Call, I) -> F + Send + Sync,
 ) -> Response<Body>
 where
@@ -110,7 +116,7 @@ where
 }
 
 /// Any number in, one out at their end.
-async fn put(call: Call, request: Request<Incoming>) -> Response<Body> {
+async fn put(call: Call, request: Request<Sent>) -> Response<Body> {
     let service = service_fn(|sent: tonic::Request<Streaming<Data>>| {
         let call = call.clone();
         async move {
@@ -123,7 +129,7 @@ async fn put(call: Call, request: Request<Incoming>) -> Response<Body> {
 
 /// The caller was let in already: the answer is the word by which the next calls are known. It comes
 /// in the header, before the client has said that it is done; a client may be slow to say so.
-async fn handshake(bearer: String, request: Request<Incoming>) -> Response<Body> {
+async fn handshake(bearer: String, request: Request<Sent>) -> Response<Body> {
     let service = service_fn(|sent: tonic::Request<Streaming<Handshake>>| {
         let bearer = bearer.clone();
         async move {
