@@ -17,6 +17,7 @@ use adbc_core::{
 };
 use adbc_driver_manager::{ManagedConnection, ManagedDriver, ManagedStatement};
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchReader};
+use percent_encoding::percent_decode_str;
 use schemars::JsonSchema;
 use sextant_core::Cancel;
 use sextant_project::{SecretRef, config::process_environment};
@@ -74,7 +75,7 @@ impl Reach {
         }
         for (key, value) in &self.options {
             let secret = SECRET_WORDS.iter().any(|word| key.to_lowercase().contains(word));
-            let in_address = matches!(value, OptionText::Text(text) if holds_password(text));
+            let in_address = matches!(value, OptionText::Text(text) if password_in(text).is_some());
             if secret || in_address {
                 let message = format!("the option `{key}` holds a secret");
                 let fix = "name it under [secrets], such as uri = { env = \"DATABASE_URL\" }";
@@ -95,12 +96,38 @@ impl Reach {
     }
 }
 
-/// Whether an address holds a password: `scheme://user:password@host`.
-fn holds_password(text: &str) -> bool {
-    let Some((_, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let Some((user, _)) = authority.rsplit_once('@') else { return false };
-    user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
+/// The password that an address holds: `scheme://user:password@host`, `user:password@account` as
+/// Snowflake has it, or `password=…` among its parameters.
+fn password_in(text: &str) -> Option<&str> {
+    let parameter = text.split(['?', '&', ';', ' ', '\n']).find_map(|part| {
+        let (key, value) = part.split_once('=')?;
+        let key = key.trim().to_lowercase();
+        let is_secret = key == "pwd" || SECRET_WORDS.iter().any(|word| key.contains(word));
+        (is_secret && !value.is_empty()).then_some(value)
+    });
+    let authority = || {
+        let (before, _) = text.split_once('?').unwrap_or((text, ""));
+        let user = match before.split_once("://") {
+            Some((_, rest)) => rest.split('/').next()?.rsplit_once('@')?.0,
+            None => before.rsplit_once('@')?.0,
+        };
+        let (_, password) = user.split_once(':')?;
+        // `file:/folder/a@b` is a path.
+        (!password.is_empty() && !password.starts_with('/')).then_some(password)
+    };
+    parameter.or_else(authority)
+}
+
+/// What must not be repeated of a secret: all of it, and the password alone that an address holds,
+/// as it is written there and as it is meant.
+fn hidden_in(secret: &str) -> Vec<String> {
+    let mut hidden = vec![secret.to_owned()];
+    if let Some(password) = password_in(secret) {
+        hidden.push(password.to_owned());
+        hidden.push(percent_decode_str(password).decode_utf8_lossy().into_owned());
+    }
+    hidden.retain(|text| !text.is_empty());
+    hidden
 }
 
 /// An open connection to a warehouse.
@@ -123,7 +150,7 @@ impl Warehouse {
             };
             let secret = secret.map_err(missing)?.reveal().to_owned();
             options.push((key.clone(), secret.clone()));
-            hidden.push(secret);
+            hidden.extend(hidden_in(&secret));
         }
         let mut driver = load(reach)?;
         let fault = |error: Error| explain(&error, &hidden);
@@ -301,6 +328,12 @@ mod tests {
             ("uri", "postgresql://me@host/db", true),
             ("uri", "postgresql://me:word@host/db", false),
             ("uri", "postgresql://host/db?a=b:c@d", true),
+            ("uri", "file:/folder/a@b.db", true),
+            ("uri", "me:word@account/db", false),
+            ("uri", "me@account/db", true),
+            ("uri", "postgresql://me@host/db?sslmode=off&password=word", false),
+            ("dsn", "Server=host;UID=me;PWD=word", false),
+            ("dsn", "host=h user=me password=", true),
             ("password", "word", false),
             ("adbc.snowflake.sql.client_option.jwt_private_key", "x", false),
             ("adbc.connection.catalog", "db", true),
@@ -311,10 +344,17 @@ mod tests {
 
     #[test]
     fn what_a_driver_says_holds_no_secret() {
-        let error =
-            Error::with_message_and_status("no login with s3cret!", Status::Unauthenticated);
-        let fault = explain(&error, &["s3cret!".to_owned()]);
-        assert_eq!(fault.to_string(), "the warehouse refuses us: no login with …");
+        for (secret, said, told) in [
+            ("s3cret!", "no login with s3cret!", "no login with …"),
+            ("", "no login", "no login"),
+            ("x://me:s%21@host/db", "no login at x://me:s%21@host/db", "no login at …"),
+            ("x://me:s3c%21@host/db", "no login with s3c!", "no login with …"),
+            ("me:s3cret@account", "no login with s3cret", "no login with …"),
+        ] {
+            let error = Error::with_message_and_status(said, Status::Unauthenticated);
+            let fault = explain(&error, &hidden_in(secret));
+            assert_eq!(fault.to_string(), format!("the warehouse refuses us: {told}"));
+        }
     }
 
     #[test]
