@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sextant_core::{Cancel, Digest, Failure};
 use sextant_data::{GcOptions, Holder, SqlOptions, TagKind};
 use sextant_lineage::Reader;
+use sextant_project::BuildTurn;
 
 use crate::{App, Op};
 
@@ -51,6 +52,8 @@ impl App {
                 json!({ "name": name })
             }
             Op::DataGc { dry_run, older_than_s } => {
+                // A build may be about to cite a version that nobody cites yet.
+                let _turn = (!dry_run).then(|| BuildTurn::take(&self.store)).transpose()?;
                 let older_than = Duration::from_secs(older_than_s);
                 let options = GcOptions { dry_run, older_than, holders: self.holders()? };
                 json!(engine.gc(&options)?)
@@ -73,6 +76,12 @@ impl App {
         for (asset, row) in &self.state()?.latest {
             if matches!(asset.folder(), "sources" | "models") {
                 holders.push(Holder { version: row.version, by: "newest".to_owned() });
+            }
+            // What an export wrote last may have to be looked at, or written again.
+            if asset.folder() == "exports"
+                && let Some(version) = row.meta["version"].as_str().and_then(|id| id.parse().ok())
+            {
+                holders.push(Holder { version, by: asset.to_string() });
             }
         }
         let chain = Chain::load(&reader)?;

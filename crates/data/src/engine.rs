@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use datafusion::{
@@ -77,6 +77,8 @@ struct Inner {
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     /// Whoever changes a table of the user's own shares it; a transaction has it alone.
     changes: RwLock<()>,
+    /// A version is not named while it is decided which ones go.
+    naming: Mutex<()>,
 }
 
 impl DataEngine {
@@ -121,6 +123,7 @@ impl DataEngine {
             tables,
             locks: Mutex::default(),
             changes: RwLock::default(),
+            naming: Mutex::default(),
         });
         let engine = Self(inner, None);
         engine.settle(None)?;
@@ -160,6 +163,11 @@ impl DataEngine {
     /// What those share who change tables of the user's own.
     pub(crate) fn changes(&self) -> &RwLock<()> {
         &self.0.changes
+    }
+
+    /// What those share who name versions and who remove them.
+    pub(crate) fn naming(&self) -> MutexGuard<'_, ()> {
+        self.0.naming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock of a table for this purpose.

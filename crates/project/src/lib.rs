@@ -28,7 +28,7 @@ pub use config::{
     Config, Secret, SecretRef, expand, load_config, parse_asset_toml, parse_toml_part,
 };
 pub use error::{ConfigError, GraphError, ProjectError, ReleaseError};
-pub use executor::{AssetReport, BuildOptions, BuildReport, Outcome, build};
+pub use executor::{AssetReport, BuildOptions, BuildReport, BuildTurn, Outcome, build};
 pub use graph::{Graph, Selection};
 pub use project::Project;
 pub use release::{

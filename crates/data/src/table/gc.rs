@@ -112,6 +112,7 @@ impl DataEngine {
         for (asset, _) in catalog::all_tables(&self.store().read()?)? {
             let lock = self.lock_of("write", &asset);
             let _turn = lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let naming = self.naming();
             let Some(plan) = self.gc_plan(&asset, options)? else {
                 report.skipped.push(asset);
                 continue;
@@ -119,7 +120,9 @@ impl DataEngine {
             report.files += plan.files.len() as u64;
             report.bytes += plan.files.iter().map(|file| file.bytes).sum::<u64>();
             if !options.dry_run {
-                self.gc_table(&asset, &plan)?;
+                self.mark_removed(&asset, &plan)?;
+                drop(naming);
+                self.remove_files(&asset, &plan)?;
             }
             report.held.extend(plan.held);
             report.removed.extend(plan.removed);
@@ -260,7 +263,7 @@ impl DataEngine {
         Ok(unneeded.collect())
     }
 
-    fn gc_table(&self, asset: &AssetId, plan: &Plan) -> Result<()> {
+    fn mark_removed(&self, asset: &AssetId, plan: &Plan) -> Result<()> {
         if plan.removed.is_empty() && plan.files.is_empty() {
             return Ok(());
         }
@@ -271,7 +274,10 @@ impl DataEngine {
             catalog::put_removed(&mut act, asset, row.delta_version);
         }
         act.commit()?;
-        super::failpoint("data.before_gc_files")?;
+        super::failpoint("data.before_gc_files")
+    }
+
+    fn remove_files(&self, asset: &AssetId, plan: &Plan) -> Result<()> {
         let (engine, asset, files) = (self.clone(), asset.clone(), plan.files.clone());
         self.block(None, async move {
             for file in &files {

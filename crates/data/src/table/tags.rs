@@ -84,7 +84,8 @@ impl DataEngine {
                 fix: format!("take another name, or `sextant data untag {name}` first"),
             });
         }
-        let chosen = self.chosen(&reader, wanted)?;
+        let _naming = self.naming();
+        let chosen = self.chosen(&self.store().read()?, wanted)?;
         let count = chosen.tables.len() + chosen.assets.len();
         if count == 0 || count > ASSETS_MAX {
             return Err(DataError::NotFound {

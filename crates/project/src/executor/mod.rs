@@ -52,7 +52,7 @@ pub fn build(
 ) -> Result<BuildReport, Failure> {
     let began = Instant::now();
     let selection = project.graph.select(&options.select, &options.exclude)?;
-    let _turn = Turn::take(store)?;
+    let _turn = BuildTurn::take(store)?;
     let state = State::load(store)?;
     let forced = match (options.full, selection.named.is_empty()) {
         (false, _) => BTreeSet::new(),
@@ -88,12 +88,17 @@ pub fn build(
 
 /// The right to build on a data folder, given back when dropped. Other processes are kept out by
 /// the lock of the data folder itself.
-struct Turn(PathBuf);
+#[derive(Debug)]
+pub struct BuildTurn(PathBuf);
 
 static RUNNING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-impl Turn {
-    fn take(store: &Store) -> Result<Self, ProjectError> {
+impl BuildTurn {
+    /// Takes the turn; it ends when the value is dropped.
+    ///
+    /// # Errors
+    /// `SXT-2021` when a build is under way.
+    pub fn take(store: &Store) -> Result<Self, ProjectError> {
         let dir = store.dir().to_owned();
         let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         if running.insert(dir.clone()) {
@@ -103,7 +108,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for BuildTurn {
     fn drop(&mut self) {
         RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
     }
