@@ -165,6 +165,15 @@ pub enum DataError {
         #[source]
         source: Box<DataError>,
     },
+    /// A fault in one statement of a block.
+    #[error("statement {number} of the transaction: {source}")]
+    InBlock {
+        /// Counted from one, after BEGIN.
+        number: usize,
+        /// The fault.
+        #[source]
+        source: Box<DataError>,
+    },
     /// Somebody asked to stop.
     #[error("cancelled")]
     Cancelled,
@@ -353,6 +362,7 @@ impl Explain for DataError {
             Self::Write { .. } => &WRITE,
             Self::Source(fault) => fault.code(),
             Self::Unfinished { .. } => &UNFINISHED,
+            Self::InBlock { source, .. } => source.code(),
             Self::Bucket(fault) => fault.code(),
             Self::Engine(_) => &ENGINE,
             Self::Cancelled => &CANCELLED,
@@ -389,6 +399,7 @@ impl Explain for DataError {
                 Some("do not repeat it; `sextant data history` shows when it is there".to_owned())
             }
             Self::Lineage(error) => error.hint(),
+            Self::InBlock { source, .. } => source.hint(),
             _ => None,
         }
     }
@@ -404,6 +415,7 @@ impl Explain for DataError {
             }
             Self::Source(fault) => fault.place(),
             Self::Lineage(error) => error.place(),
+            Self::InBlock { source, .. } => source.place(),
             _ => None,
         }
     }

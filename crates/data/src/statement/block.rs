@@ -103,17 +103,10 @@ impl DataEngine {
     }
 }
 
-/// Says in which statement of the block a fault is.
+/// Says in which statement of the block a fault is. Being stopped is nobody's fault.
 fn numbered(error: DataError, number: usize) -> DataError {
-    let with = |message: String| format!("statement {number} of the transaction: {message}");
     match error {
-        DataError::Sql { place, message, compiled } => {
-            DataError::Sql { place, message: with(message), compiled }
-        }
-        DataError::TableRefused { message, fix } => {
-            DataError::TableRefused { message: with(message), fix }
-        }
-        DataError::Taken { message, fix } => DataError::Taken { message: with(message), fix },
-        other => other,
+        DataError::Cancelled => error,
+        error => DataError::InBlock { number, source: Box::new(error) },
     }
 }

@@ -111,10 +111,15 @@ impl DataEngine {
 
     /// Records every commit of a table that no act recorded yet.
     pub(crate) fn catch_up(&self, asset: &AssetId) -> Result<()> {
-        self.settle(Some(asset))?;
-        let begun = {
+        let begun = loop {
+            self.settle(Some(asset))?;
             let lock = self.lock_of("record", asset);
             let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            // A transaction that was stopped since then is recorded as a whole.
+            if catalog::prepared_sets(&self.store().read()?)?.values().any(|of| of.contains(asset))
+            {
+                continue;
+            }
             let commits = self.unrecorded_now(asset)?;
             let set = commits.iter().find_map(|commit| commit.note.as_ref()?.set.clone());
             if set.is_none() {
@@ -126,7 +131,7 @@ impl DataEngine {
                     act.commit()?;
                 }
             }
-            set
+            break set;
         };
         begun.map_or(Ok(()), |set| self.finish_set(&set))
     }

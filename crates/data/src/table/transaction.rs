@@ -310,7 +310,12 @@ impl DataEngine {
         let mut restored = Vec::new();
         for (asset, last) in put {
             if self.newest_in_log(asset, Some(*last))? > Some(*last) {
-                torn.push(asset);
+                // What came later is our own taking back, when a crash stopped it before its act.
+                let taken = self
+                    .unrecorded_now(asset)?
+                    .iter()
+                    .any(|commit| commit.note.as_ref().is_some_and(|note| note.id == set));
+                if taken { &mut restored } else { &mut torn }.push(asset);
                 continue;
             }
             let base = rows.iter().find(|row| row.asset == *asset).and_then(|row| row.base);
@@ -320,10 +325,11 @@ impl DataEngine {
             };
             let change = Change::Restore { delta_version: base };
             let about = About { action: "take back", ..About::default() };
-            let note = note_of(&change, &about);
+            let note = CommitNote { id: set.to_owned(), ..note_of(&change, &about) };
             self.commit_change_of(asset, &change, &note, about.action, &Cancel::new())?;
             restored.push(asset);
         }
+        failpoint("data.transaction.taken_back")?;
         let label = format!("take back {} tables", put.len());
         let mut act = self.store().begin(ActivityKind::Transform, label);
         for asset in restored.into_iter().chain(torn.iter().copied()) {

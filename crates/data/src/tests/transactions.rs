@@ -151,6 +151,37 @@ fn another_program_that_takes_the_place_of_a_commit_undoes_the_block() {
 }
 
 #[test]
+fn taking_back_is_finished_after_a_crash() {
+    let bench = Bench::shop();
+    stop_next_at("data.transaction.between_commits");
+    bench.block("begin; update stock set n = 0; update sold set n = 7; commit").unwrap_err();
+    let path =
+        bench.root().join(".sextant/tables/tables-sold/_delta_log/00000000000000000001.json");
+    std::fs::write(path, "{\"commitInfo\":{\"operation\":\"WRITE\"}}").unwrap();
+    stop_next_at("data.transaction.taken_back");
+    assert!(super::open(&bench.store, None).is_err(), "stopped before the act");
+    let again = bench.again();
+    assert_eq!(both(&again), [json!(30), json!(0)], "no start fails for it");
+    assert_eq!(versions(&again), (3, 2));
+}
+
+#[test]
+fn a_fault_names_its_statement() {
+    let bench = Bench::shop();
+    let folder = bench.root().join(".sextant/tables/tables-sold");
+    for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_some_and(|kind| kind == "parquet") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    for (statement, code) in [("select nothing", 3003), ("update sold set n = n + 1", 3009)] {
+        let told = bench.block(&format!("begin; select 1; {statement}; commit")).unwrap_err();
+        assert!(told.to_string().starts_with("statement 2 of the transaction: "), "{told}");
+        assert_eq!(told.code().number, code, "{told}");
+    }
+}
+
+#[test]
 fn a_commit_that_cannot_be_taken_back_is_told() {
     let bench = Bench::shop();
     stop_next_at("data.transaction.between_commits");
