@@ -272,7 +272,26 @@ def big():
     print(f"   {BIG_ROWS * 4 // 3} changes in one transaction; most memory of any build: {most} MB")
 
 
+def stopped_before_the_mark(name, before):
+    """The project as a build leaves it that is stopped before its last commit: `before` is a copy of its
+    data from before the build, `kept` a copy of its slot."""
+    data, landed = project / ".sextant", work / "landed"
+    last = version(name)
+    shutil.move(data / "tables" / f"sources-{name}", landed)
+    for left in [*(landed / "_delta_log").glob(f"{last:020}*"), landed / "_delta_log" / "_last_checkpoint"]:
+        left.unlink(missing_ok=True)
+    shutil.rmtree(data)
+    shutil.move(before, data)
+    shutil.rmtree(data / "tables" / f"sources-{name}")
+    shutil.move(landed, data / "tables" / f"sources-{name}")
+    server.sql(f"SELECT pg_drop_replication_slot('sextant_{name}')")
+    server.sql(f"SELECT pg_copy_logical_replication_slot('kept', 'sextant_{name}')")
+    server.sql("SELECT pg_drop_replication_slot('kept')")
+
+
 def shapes():
+    server.sql("SELECT pg_copy_logical_replication_slot('sextant_items', 'kept')")
+    before = shutil.copytree(project / ".sextant", work / "before")
     with server.connect() as connection, connection.transaction():
         connection.execute("INSERT INTO items VALUES (900, 'before', 'x')")
         connection.execute("ALTER TABLE items ADD COLUMN d int, ADD COLUMN e text DEFAULT 'old', "
@@ -280,6 +299,11 @@ def shapes():
         connection.execute("INSERT INTO items VALUES (901, 'after', 'x', 5, 'new', '2026-01-02 03:04:05')")
     build("items")
     same("items", "columns that were added are there, with their old default")
+    stopped_before_the_mark("items", before)
+    server.sql("INSERT INTO items VALUES (905, 'later', 'x', 6, 'newer', NULL)")
+    check("f" in rows("items")[1] and mark("items") == account("items")["marks"]["lsn"], "half landed:")
+    build("items")
+    same("items", "a build that was stopped before it moved the mark is made good by the next one")
     server.sql("UPDATE items SET e = NULL WHERE a = 900; ALTER TABLE items DROP COLUMN c")
     check("SXT-3055" in json.dumps(build("items", expect=5)), "a dropped column stops the build")
     write_source("items", 'mode = "cdc"\non_lost = "copy"\n')

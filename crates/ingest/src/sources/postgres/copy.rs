@@ -286,8 +286,7 @@ async fn widen(tables: &mut Tables, before: &Note, read: &Read) -> Outcome<()> {
     }
     for column in &read.columns {
         if !before.columns.iter().any(|known| known.name == column.name()) {
-            let state = tables.main.state.clone();
-            tables.widen(column, None, &state).await?;
+            tables.widen(column, None).await?;
         }
     }
     Ok(())

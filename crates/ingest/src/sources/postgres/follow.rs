@@ -135,14 +135,14 @@ impl Follower<'_> {
             }
             (Some(_), Some(fault)) => return Err(fault.into()),
         };
-        let read = self.read(connection, &standing, &mut note, end).await;
+        let read = self.read(connection, standing, &mut note, end).await;
         match read {
             Err(Stop::Fault(fault)) if !copied && self.may_copy(&fault) => {
                 copied_because.push(fault.to_string());
                 let mut connection = self.job.connect(true).await?;
                 let standing = self.look(&mut connection).await?;
                 let mut note = self.copy(&mut connection, &standing).await?;
-                self.read(connection, &standing, &mut note, end).await
+                self.read(connection, standing, &mut note, end).await
             }
             outcome => outcome,
         }
@@ -215,20 +215,21 @@ impl Follower<'_> {
     async fn read(
         &mut self,
         connection: Connection,
-        standing: &Standing,
+        standing: Standing,
         note: &mut Note,
         end: Lsn,
     ) -> Outcome<()> {
-        let mut connection = Some(connection);
+        let mut there = Some((connection, standing));
         let mut broken = 0;
         loop {
             let mark = note.lsn;
-            let outcome = match connection.take() {
-                Some(connection) => self.stream(connection, standing, note, end).await,
-                None => match self.job.connect(true).await {
-                    Ok(connection) => self.stream(connection, standing, note, end).await,
-                    Err(fault) => Err(fault.into()),
-                },
+            let again = match there.take() {
+                Some(there) => Ok(there),
+                None => self.look_again(note).await,
+            };
+            let outcome = match again {
+                Ok((connection, standing)) => self.stream(connection, &standing, note, end).await,
+                Err(stop) => Err(stop),
             };
             match outcome {
                 Err(Stop::Fault(fault)) if fault.is_broken_off() && broken < BROKEN_MAX => {
@@ -237,6 +238,16 @@ impl Follower<'_> {
                 }
                 outcome => return outcome,
             }
+        }
+    }
+
+    /// Another connection, with what the server is by now: columns may have been added and landed.
+    async fn look_again(&self, note: &Note) -> Outcome<(Connection, Standing)> {
+        let mut connection = self.job.connect(true).await?;
+        let standing = self.look(&mut connection).await?;
+        match standing.fault(note) {
+            Some(fault) => Err(fault.into()),
+            None => Ok((connection, standing)),
         }
     }
 

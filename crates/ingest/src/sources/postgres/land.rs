@@ -4,22 +4,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{
-    arrow::{array::RecordBatch, datatypes::Field},
+    arrow::array::RecordBatch,
     catalog::{TableProvider as _, streaming::StreamingTable},
-    common::{Column as Name, JoinType, ScalarValue},
+    common::{Column as Name, JoinType},
     datasource::{MemTable, provider_as_source},
     logical_expr::LogicalPlanBuilder,
-    prelude::{Expr, SessionContext, lit},
+    prelude::{Expr, SessionContext},
 };
 use deltalake_core::{
-    DeltaTableError,
-    delta_datafusion::DeltaSessionContext,
-    kernel::{StructField, engine::arrow_conversion::TryIntoKernel as _},
-    operations::write::SchemaMode,
+    DeltaTableError, delta_datafusion::DeltaSessionContext, operations::write::SchemaMode,
     protocol::SaveMode,
 };
 use futures::TryStreamExt as _;
-use serde_json::json;
 use sextant_core::Digest;
 
 use super::{
@@ -27,7 +23,6 @@ use super::{
     batch::{Batch, Counts, Ready},
     note::Note,
     spill::{DELETED, Spill},
-    subject::Column,
 };
 use crate::{
     Ingest,
@@ -260,52 +255,10 @@ impl Tables {
         self.main.state = state;
         Ok(())
     }
-
-    /// Gives the table columns that were added, and its rows the value that they have in them.
-    pub(super) async fn widen(
-        &mut self,
-        column: &Column,
-        value: Option<&str>,
-        state: &ArrivalState,
-    ) -> Result<()> {
-        let failed = |error| DataError::table("widen", &self.main.asset)(error);
-        let change = Digest::of(json!([column.name(), value]).to_string());
-        let there = self.main.schema().is_some_and(|it| it.field_with_name(column.name()).is_ok());
-        if !there {
-            let field = Field::new(column.name(), column.kind.data_type(), true);
-            let field: StructField =
-                (&field).try_into_kernel().map_err(|error| failed(DeltaTableError::from(error)))?;
-            let content = content_after(&self.main, "column", Way::Merge, &change);
-            let add = self.main.table.clone().add_columns().with_fields([field]);
-            let add = add.with_commit_properties(properties(&content, &[], &self.main.state));
-            self.main.table = add.await.map_err(failed)?;
-            self.main.content = Some(content);
-        }
-        if let Some(value) = value {
-            let values = column.kind.column(&[Some(value)], &mut Vec::new());
-            let value = ScalarValue::try_from_array(&values, 0).map_err(DataError::engine)?;
-            let content = content_after(&self.main, "fill", Way::Merge, &change);
-            let session = DeltaSessionContext::with_runtime_env(self.engine.environment());
-            let (table, _) = self
-                .main
-                .table
-                .clone()
-                .update()
-                .with_update(Name::from_name(column.name()), lit(value))
-                .with_session_state(Arc::new(session.state()))
-                .with_commit_properties(properties(&content, &[], state))
-                .await
-                .map_err(failed)?;
-            self.main.table = table;
-            self.main.content = Some(content);
-        }
-        self.main.state = state.clone();
-        Ok(())
-    }
 }
 
 /// The content of a table after a change.
-fn content_after(target: &Target, what: &str, way: Way, changed: &Digest) -> Digest {
+pub(super) fn content_after(target: &Target, what: &str, way: Way, changed: &Digest) -> Digest {
     let before = target.content.as_ref().filter(|_| matches!(way, Way::Append | Way::Merge));
     content::after_change(before, what, changed)
 }

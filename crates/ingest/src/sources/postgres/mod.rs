@@ -36,6 +36,7 @@ mod subject;
 mod tests;
 mod tls;
 mod values;
+mod widen;
 mod wire;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};

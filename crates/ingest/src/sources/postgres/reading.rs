@@ -1,18 +1,18 @@
 //! How is a stream of changes read? Change by change into a batch, which is landed at the end of a
 //! transaction; then the slot is acknowledged.
 
-use std::collections::BTreeMap;
-
 use super::{
+    OnUnfit,
     batch::{Batch, Place},
     fault::PostgresFault,
     follow::{Outcome, Stop},
-    land::{Tables, Way},
+    land::Tables,
     lsn::Lsn,
     note::{Job, Note},
     pgoutput::{Message, Relation},
     stream::Stream,
-    subject::{self, Filled},
+    subject::{self, Column, Filled},
+    widen::Added,
 };
 use crate::arrival::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 
@@ -28,8 +28,7 @@ pub(super) struct Reading<'a> {
     oid: u32,
     batch: Batch,
     place: Place,
-    /// Columns that were added, with what the rows before have in them.
-    added: BTreeMap<String, Option<String>>,
+    added: Added,
 }
 
 impl<'a> Reading<'a> {
@@ -41,7 +40,7 @@ impl<'a> Reading<'a> {
         batch: Batch,
     ) -> Self {
         let place = Place { lsn: Lsn(0), at_us: 0 };
-        Self { job, tables, note, oid, batch, place, added: BTreeMap::new() }
+        Self { job, tables, note, oid, batch, place, added: Added::new() }
     }
 
     /// Lands everything before `end`.
@@ -134,6 +133,12 @@ impl<'a> Reading<'a> {
             })?;
             let value = match subject::filled(&mut side, self.oid, &column.name).await? {
                 Filled::Null => None,
+                Filled::Value(value) if !self.holds(found, &value) => {
+                    let name = &column.name;
+                    let message =
+                        format!("old rows have `{value}` in `{name}`, which does not fit");
+                    return Err(reshaped(message));
+                }
                 Filled::Value(value) => Some(value),
                 Filled::Unknown => {
                     let name = &column.name;
@@ -152,29 +157,21 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// Whether a column here can have this value, or may have null in its place.
+    fn holds(&self, column: &Column, value: &str) -> bool {
+        let mut unfit = Vec::new();
+        column.kind.column(&[Some(value)], &mut unfit);
+        unfit.is_empty() || self.job.config.on_unfit == OnUnfit::Null
+    }
+
     /// Lands the batch, which ends with a whole transaction.
     async fn commit(&mut self, lsn: Lsn) -> Outcome<()> {
         self.tables.close(&mut self.batch).await?;
         let layout = self.batch.layout.clone();
         let next = Batch::new(layout.clone(), self.batch.next(), self.batch.take_held())?;
         let ready = std::mem::replace(&mut self.batch, next).ready();
-        for column in &layout.columns[self.note.columns.len()..] {
-            self.note.columns.push(column.described.clone());
-            if !ready.truncated {
-                let value = self.added.get(column.name()).cloned().flatten();
-                let state = self.tables.account(&Default::default(), self.note);
-                self.tables.widen(column, value.as_deref(), &state).await?;
-            }
-        }
-        let note = Note { lsn, ..self.note.clone() };
-        let way = match &ready {
-            ready if ready.truncated => Way::Emptied,
-            ready if ready.only_inserts => Way::Append,
-            _ => Way::Merge,
-        };
-        let state = self.tables.account(&ready.counts, &note);
-        self.tables.write(ready, way, &note.key, state, lsn.number()).await?;
-        *self.note = note;
+        let (columns, added) = (&layout.columns, &self.added);
+        self.tables.land(ready, columns, added, lsn, self.note).await?;
         Ok(())
     }
 }
