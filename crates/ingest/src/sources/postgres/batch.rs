@@ -28,7 +28,7 @@ use crate::{
 /// Most rows of a chunk.
 const CHUNK_ROWS_MAX: usize = 8_192;
 /// Most bytes of the values of a chunk.
-const CHUNK_BYTES_MAX: usize = 8 << 20;
+pub(super) const CHUNK_BYTES_MAX: usize = 8 << 20;
 /// Most changes that can become visible in one commit: their keys are held in memory.
 const CHANGES_MAX: usize = 20_000_000;
 
@@ -39,12 +39,10 @@ type KeyHash = [u8; 16];
 pub(super) struct Batch {
     pub(super) layout: Layout,
     pub(super) open: Vec<Row>,
-    open_bytes: usize,
+    pub(super) open_bytes: usize,
     /// The keys that the open rows look up in the table.
     pub(super) wanted: Vec<Vec<Cell>>,
     pub(super) closed: Spill,
-    /// Where each chunk begins.
-    begins: Vec<usize>,
     last: HashMap<KeyHash, usize>,
     pub(super) keep: Vec<bool>,
     bad: Spill,
@@ -70,7 +68,6 @@ impl Batch {
             open: Vec::new(),
             open_bytes: 0,
             wanted: Vec::new(),
-            begins: Vec::new(),
             last: HashMap::new(),
             keep: Vec::new(),
             held,
@@ -245,8 +242,7 @@ impl Batch {
         };
         let closed = self.begins_open();
         if at < closed {
-            let chunk = self.begins.partition_point(|begin| *begin <= at) - 1;
-            return Some(Base::Chunk(chunk, at - self.begins[chunk]));
+            return Some(Base::Closed(at));
         }
         let earlier = &self.open[at - closed];
         if earlier.deleted {
@@ -262,7 +258,7 @@ impl Batch {
 
     /// The number of the first row that is not in a chunk.
     pub(super) fn begins_open(&self) -> usize {
-        self.keep.len() - self.open.len()
+        usize::try_from(self.closed.rows()).unwrap_or(usize::MAX)
     }
 
     fn add(&mut self, row: Row, key: Option<KeyHash>) -> Result<()> {
@@ -273,8 +269,7 @@ impl Batch {
                 limit: format!("{CHANGES_MAX} changes"),
             });
         }
-        let size = |cell: &Cell| cell.bytes().map_or(8, |bytes| bytes.len() + 40);
-        self.open_bytes += row.cells.iter().map(size).sum::<usize>();
+        self.open_bytes += row.bytes();
         let at = self.keep.len();
         self.keep.push(true);
         self.open.push(row);
@@ -289,21 +284,17 @@ impl Batch {
         self.open.len() >= CHUNK_ROWS_MAX || self.open_bytes >= CHUNK_BYTES_MAX
     }
 
-    /// Puts a chunk behind the others: the open rows, and those of them that do not fit.
+    /// Puts a chunk behind the others: rows that were open, and those of them that do not fit.
     pub(super) fn close(
         &mut self,
-        chunk: RecordBatch,
+        chunk: &RecordBatch,
         mut bad: Vec<(Record, Fault)>,
     ) -> Result<()> {
-        self.begins.push(self.begins_open());
-        self.open.clear();
-        self.wanted.clear();
-        self.open_bytes = 0;
         self.closed.push(chunk).map_err(DataError::engine)?;
         self.counts.quarantined += bad.len() as u64;
         bad.retain(|(record, _)| !self.held.contains(&record.offset));
         if !bad.is_empty() {
-            self.bad.push(quarantine_rows(&bad)?).map_err(DataError::engine)?;
+            self.bad.push(&quarantine_rows(&bad)?).map_err(DataError::engine)?;
         }
         Ok(())
     }
@@ -314,15 +305,15 @@ impl Batch {
         let first = self.layout.columns.len();
         self.layout.columns.extend(added.iter().map(|(column, _)| column.clone()));
         let narrow = std::mem::replace(&mut self.closed, self.layout.spill());
-        for number in 0..self.begins.len() {
-            let chunk = narrow.chunk(number).map_err(DataError::engine)?;
+        for number in 0..narrow.pieces() {
+            let chunk = narrow.piece(number).map_err(DataError::engine)?;
             let mut columns = chunk.columns().to_vec();
             for (at, (column, value)) in added.iter().enumerate() {
                 let texts = vec![value.as_deref(); chunk.num_rows()];
                 columns.insert(first + at, column.kind.column(&texts, &mut Vec::new()));
             }
             let chunk = RecordBatch::try_new(Arc::clone(self.closed.schema()), columns);
-            self.closed.push(chunk.map_err(DataError::engine)?).map_err(DataError::engine)?;
+            self.closed.push(&chunk.map_err(DataError::engine)?).map_err(DataError::engine)?;
         }
         Ok(())
     }

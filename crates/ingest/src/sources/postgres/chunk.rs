@@ -1,20 +1,19 @@
 //! How do the open rows of a batch become typed columns? Values that were not sent are taken from where
 //! they are, texts are read as the column's type, and what does not fit is set aside with its reason.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use datafusion::arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Int64Array, RecordBatch},
-    compute::{cast, interleave},
-    row::{RowConverter, SortField},
+    array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch},
+    compute::cast,
 };
 use serde_json::{Map, Value, json};
 
 use super::{
     OnUnfit, PARTITION,
-    batch::{Base, Batch, Row},
+    bases::{Bases, Found, Picker},
+    batch::{Batch, Row},
     pgoutput::Cell,
-    spill::DELETED,
 };
 use crate::{
     arrival::{Fault, Format, Record},
@@ -40,24 +39,44 @@ impl Batch {
         RecordBatch::try_from_iter(columns).map(Some).map_err(DataError::engine)
     }
 
-    /// Closes the open rows. `found` are the rows of the table with the wanted keys.
-    pub(super) fn close_open(&mut self, found: Option<&RecordBatch>) -> Result<()> {
-        if self.open.is_empty() {
-            return Ok(());
+    /// The columns that are needed of a row that is looked up: its key, and what was not sent.
+    pub(super) fn names_to_look_up(&self) -> Vec<&str> {
+        let unsent =
+            |at: usize| self.open.iter().any(|row| row.cells.get(at) == Some(&Cell::Unchanged));
+        let columns = self.layout.columns.iter().enumerate();
+        let needed = columns.filter(|(at, _)| self.layout.key.contains(at) || unsent(*at));
+        needed.map(|(_, column)| column.name()).collect()
+    }
+
+    /// Closes the open rows. `found` are the rows of the table with the wanted keys. Where values are
+    /// taken from other rows, as many rows at once as have room.
+    pub(super) fn close_open(&mut self, found: Option<&Found>) -> Result<()> {
+        let mut waiting = std::mem::take(&mut self.open);
+        let mut picker = Picker::new(&waiting, self.layout.columns.len(), found);
+        while !waiting.is_empty() {
+            let bases = picker.pick(self, &waiting)?;
+            let later = waiting.split_off(bases.len());
+            self.open = std::mem::replace(&mut waiting, later);
+            self.close_picked(&bases)?;
+            self.open.clear();
         }
-        let found = found.map(|rows| self.in_layout(rows)).transpose()?;
-        let bases = Bases::new(self, found.as_ref())?;
+        self.wanted.clear();
+        self.open_bytes = 0;
+        Ok(())
+    }
+
+    fn close_picked(&mut self, bases: &Bases) -> Result<()> {
         let mut reasons: Vec<Option<Fault>> = Vec::with_capacity(self.open.len());
-        for (row, base) in self.open.iter().zip(&bases.of_row) {
-            reasons.push(base_fault(self, row, *base));
+        for (at, row) in self.open.iter().enumerate() {
+            reasons.push(base_fault(self, row, bases.is_there(at)));
         }
         let mut columns = Vec::with_capacity(self.layout.columns.len() + 2);
         for at in 0..self.layout.columns.len() {
-            columns.push(self.column(at, &bases, &mut reasons)?);
+            columns.push(self.column(at, bases, &mut reasons)?);
         }
         let bad = self.set_aside(&mut columns, &reasons)?;
         let chunk = RecordBatch::try_new(Arc::clone(self.closed.schema()), columns);
-        self.close(chunk.map_err(DataError::engine)?, bad)
+        self.close(&chunk.map_err(DataError::engine)?, bad)
     }
 
     /// One column of the open rows.
@@ -92,7 +111,7 @@ impl Batch {
                 }
             }
         }
-        bases.fill(self, at, own)
+        bases.fill(&self.open, at, own)
     }
 
     /// Takes what does not fit out of the rows: what stays of it is that the row goes away.
@@ -157,7 +176,7 @@ impl Batch {
     }
 
     /// Rows of the table with the columns and types of the batch.
-    fn in_layout(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+    pub(super) fn in_layout(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let mut columns = Vec::with_capacity(self.layout.columns.len());
         for column in &self.layout.columns {
             let wanted = column.kind.data_type();
@@ -176,9 +195,9 @@ impl Batch {
 }
 
 /// Why the values that were not sent are nowhere.
-fn base_fault(batch: &Batch, row: &Row, base: Option<(usize, usize)>) -> Option<Fault> {
+fn base_fault(batch: &Batch, row: &Row, there: bool) -> Option<Fault> {
     let missing = row.cells.iter().position(|cell| *cell == Cell::Unchanged)?;
-    if base.is_some() {
+    if there {
         return None;
     }
     let name = batch.layout.columns.get(missing).map_or("?", |column| column.name());
@@ -186,78 +205,6 @@ fn base_fault(batch: &Batch, row: &Row, base: Option<(usize, usize)>) -> Option<
         "`{name}` was not sent, since the change has not touched it, and the row is not in the table"
     );
     Some(Fault::new("unchanged", words))
-}
-
-/// The rows from which values are taken that were not sent.
-struct Bases {
-    sources: Vec<RecordBatch>,
-    /// For each open row, the source and the row in it.
-    of_row: Vec<Option<(usize, usize)>>,
-}
-
-impl Bases {
-    fn new(batch: &Batch, found: Option<&RecordBatch>) -> Result<Self> {
-        let mut bases = Self { sources: Vec::new(), of_row: Vec::with_capacity(batch.open.len()) };
-        let mut chunks: HashMap<usize, usize> = HashMap::new();
-        let mut of_key = Vec::new();
-        if let Some(found) = found {
-            of_key = match_keys(batch, found)?;
-            bases.sources.push(found.clone());
-        }
-        for row in &batch.open {
-            let place = match row.base {
-                None | Some(Base::Nowhere) => None,
-                Some(Base::Table(key)) => of_key.get(key).copied().flatten().map(|row| (0, row)),
-                Some(Base::Chunk(number, row)) => {
-                    let source = match chunks.get(&number) {
-                        Some(source) => *source,
-                        None => {
-                            let chunk = batch.closed.chunk(number).map_err(DataError::engine)?;
-                            bases.sources.push(chunk);
-                            chunks.insert(number, bases.sources.len() - 1);
-                            bases.sources.len() - 1
-                        }
-                    };
-                    let gone = bases.sources[source].column_by_name(DELETED);
-                    let gone = gone.is_some_and(|gone| gone.as_boolean().value(row));
-                    (!gone).then_some((source, row))
-                }
-            };
-            bases.of_row.push(place);
-        }
-        Ok(bases)
-    }
-
-    /// Puts the values of the bases where a row has none of its own.
-    fn fill(&self, batch: &Batch, at: usize, own: ArrayRef) -> Result<ArrayRef> {
-        let unchanged = |row: &Row| row.cells.get(at) == Some(&Cell::Unchanged);
-        if !batch.open.iter().any(unchanged) {
-            return Ok(own);
-        }
-        let mut values: Vec<&dyn datafusion::arrow::array::Array> = vec![&own];
-        values.extend(self.sources.iter().map(|source| source.column(at).as_ref()));
-        let places =
-            batch.open.iter().zip(&self.of_row).enumerate().map(|(number, (row, base))| match base
-                .filter(|_| unchanged(row))
-            {
-                Some((source, row)) => (source + 1, row),
-                None => (0, number),
-            });
-        interleave(&values, &places.collect::<Vec<_>>()).map_err(DataError::engine)
-    }
-}
-
-/// For each wanted key, the row of the table that has it.
-fn match_keys(batch: &Batch, found: &RecordBatch) -> Result<Vec<Option<usize>>> {
-    let Some(wanted) = batch.wanted_keys()? else { return Ok(Vec::new()) };
-    let fields = wanted.columns().iter().map(|column| SortField::new(column.data_type().clone()));
-    let converter = RowConverter::new(fields.collect()).map_err(DataError::engine)?;
-    let keys: Vec<ArrayRef> =
-        batch.layout.key.iter().map(|at| Arc::clone(found.column(*at))).collect();
-    let there = converter.convert_columns(&keys).map_err(DataError::engine)?;
-    let asked = converter.convert_columns(wanted.columns()).map_err(DataError::engine)?;
-    let rows: HashMap<_, _> = there.iter().enumerate().map(|(at, row)| (row.owned(), at)).collect();
-    Ok(asked.iter().map(|row| rows.get(&row.owned()).copied()).collect())
 }
 
 /// The text of a value; `None` for null, for what was not sent, and for what is no text.

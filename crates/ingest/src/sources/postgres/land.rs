@@ -5,23 +5,22 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use datafusion::{
     arrow::array::RecordBatch,
-    catalog::{TableProvider as _, streaming::StreamingTable},
+    catalog::{TableProvider, streaming::StreamingTable},
     common::{Column as Name, JoinType},
     datasource::{MemTable, provider_as_source},
     logical_expr::LogicalPlanBuilder,
-    prelude::{Expr, SessionContext},
+    prelude::Expr,
 };
-use deltalake_core::{
-    DeltaTableError, delta_datafusion::DeltaSessionContext, operations::write::SchemaMode,
-    protocol::SaveMode,
-};
+use deltalake_core::{DeltaTableError, operations::write::SchemaMode, protocol::SaveMode};
 use futures::TryStreamExt as _;
 use sextant_core::Digest;
 
 use super::{
     PARTITION,
+    bases::Found,
     batch::{Batch, Counts, Ready},
     note::Note,
+    session,
     spill::{DELETED, Spill},
 };
 use crate::{
@@ -97,36 +96,38 @@ impl Tables {
     /// Closes the open rows of a batch; values that were not sent are looked up in the table.
     pub(super) async fn close(&self, batch: &mut Batch) -> Result<()> {
         let found = match batch.wanted_keys()? {
-            Some(keys) => self.rows_of(keys).await?,
+            Some(keys) => self.rows_of(batch, keys).await?,
             None => None,
         };
         batch.close_open(found.as_ref())
     }
 
-    /// The rows of the table with these keys.
-    async fn rows_of(&self, keys: RecordBatch) -> Result<Option<RecordBatch>> {
-        if self.main.table.version().is_none() {
-            return Ok(None);
-        }
+    /// The rows of the table with these keys, with the values that the batch takes from them.
+    async fn rows_of(&self, batch: &Batch, keys: RecordBatch) -> Result<Option<Found>> {
+        let Some(known) = self.main.schema() else { return Ok(None) };
+        let names = batch.names_to_look_up();
+        let names = names.into_iter().filter(|name| known.field_with_name(name).is_ok());
+        let names: Vec<&str> = names.collect();
         let schema = keys.schema();
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let context = self.engine.session();
+        let by: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let context = session::to_look_up(&self.engine)?;
         let provider = self.main.table.table_provider().await;
         let provider = provider.map_err(|error| {
             DataError::table("open", &self.main.asset)(DeltaTableError::from(error))
         })?;
-        let found = context
+        let mut found = Found::new(batch, &keys)?;
+        let rows = context
             .read_table(provider)
+            .and_then(|rows| rows.select_columns(&names))
             .and_then(|rows| {
-                let keys = context.read_batch(keys.clone())?;
-                rows.join(keys, JoinType::LeftSemi, &names, &names, None)
+                context.read_batch(keys)?.join(rows, JoinType::RightSemi, &by, &by, None)
             })
             .map_err(DataError::engine)?;
-        let stream = found.execute_stream().await.map_err(DataError::engine)?;
-        let schema = stream.schema();
-        let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(DataError::engine)?;
-        let rows = datafusion::arrow::compute::concat_batches(&schema, &batches);
-        rows.map(Some).map_err(DataError::engine)
+        let mut stream = rows.execute_stream().await.map_err(DataError::engine)?;
+        while let Some(rows) = stream.try_next().await.map_err(DataError::engine)? {
+            found.add(batch, &rows)?;
+        }
+        Ok(Some(found))
     }
 
     /// Writes a batch: the quarantine, then the table with its account and its mark.
@@ -142,17 +143,19 @@ impl Tables {
         self.set_aside(ready.bad, ready.last, way == Way::Anew).await?;
         failpoint("data.arrival.after_quarantine")?;
         let marks = vec![(txn_app(&self.main.asset, MARK), mark)];
-        let changed = ready.rows.digest();
+        let (changed, at_once) = (ready.rows.digest(), session::at_once(&ready.rows));
         match way {
             Way::Append | Way::Anew | Way::Emptied => {
                 let rows = ready.rows.table(Some(ready.keep), false).map_err(DataError::engine)?;
                 let content = content_after(&self.main, "append", way, &changed);
-                self.main =
-                    put(&self.engine, self.main.copy(), rows, way, content, marks, state).await?;
+                let change = Change { way, at_once, content, marks, state };
+                self.main = put(&self.engine, self.main.copy(), Arc::new(rows), change).await?;
             }
             Way::Merge => {
                 let rows = ready.rows.table(Some(ready.keep), true).map_err(DataError::engine)?;
-                self.merge(rows, key, &changed, marks, state).await?;
+                let content = content_after(&self.main, "merge", way, &changed);
+                let change = Change { way, at_once, content, marks, state };
+                self.merge(rows, key, change).await?;
             }
         }
         failpoint("data.arrival.after_commit")
@@ -168,16 +171,8 @@ impl Tables {
         let marks = vec![(txn_app(&self.main.asset, MARK), mark)];
         let content = self.main.content.unwrap_or_else(|| Digest::of(""));
         let rows = rows.map_err(DataError::engine)?;
-        self.main = put_rows(
-            &self.engine,
-            self.main.copy(),
-            Arc::new(rows),
-            Way::Append,
-            content,
-            marks,
-            state,
-        )
-        .await?;
+        let change = Change { way: Way::Append, at_once: 1, content, marks, state };
+        self.main = put(&self.engine, self.main.copy(), Arc::new(rows), change).await?;
         Ok(())
     }
 
@@ -189,24 +184,18 @@ impl Tables {
         let own = self.quarantine_mark().await?.unwrap_or(last);
         let mark = if anew { last } else { last.max(own) };
         let marks = vec![(txn_app(&self.quarantine.asset, PARTITION), mark)];
-        let changed = bad.digest();
+        let (changed, at_once) = (bad.digest(), session::at_once(&bad));
         let way = if anew && exists { Way::Anew } else { Way::Append };
         let rows = bad.table(None, false).map_err(DataError::engine)?;
         let content = content_after(&self.quarantine, "append", way, &changed);
         let (target, state) = (self.quarantine.copy(), ArrivalState::default());
-        self.quarantine = put(&self.engine, target, rows, way, content, marks, state).await?;
+        let change = Change { way, at_once, content, marks, state };
+        self.quarantine = put(&self.engine, target, Arc::new(rows), change).await?;
         Ok(())
     }
 
-    async fn merge(
-        &mut self,
-        rows: StreamingTable,
-        key: &[String],
-        changed: &Digest,
-        marks: Vec<(String, i64)>,
-        state: ArrivalState,
-    ) -> Result<()> {
-        let content = content_after(&self.main, "merge", Way::Merge, changed);
+    async fn merge(&mut self, rows: StreamingTable, key: &[String], change: Change) -> Result<()> {
+        let Change { at_once, content, marks, state, .. } = change;
         let failed = |error| DataError::table("merge into", &self.main.asset)(error);
         let schema = rows.schema();
         let names: Vec<String> = schema
@@ -215,8 +204,7 @@ impl Tables {
             .map(|field| field.name().clone())
             .filter(|name| name != DELETED)
             .collect();
-        let context: SessionContext =
-            DeltaSessionContext::with_runtime_env(self.engine.environment()).into();
+        let context = session::to_write(&self.engine, at_once)?;
         let source = context.read_table(Arc::new(rows)).map_err(DataError::engine)?;
         let of = |relation: &str, name: &str| Expr::Column(Name::new(Some(relation), name));
         let matches = key
@@ -263,31 +251,27 @@ pub(super) fn content_after(target: &Target, what: &str, way: Way, changed: &Dig
     content::after_change(before, what, changed)
 }
 
-async fn put(
-    engine: &Ingest,
-    target: Target,
-    rows: StreamingTable,
+/// What a commit is beside its rows.
+struct Change {
     way: Way,
+    /// How many of the rows are held at once.
+    at_once: usize,
     content: Digest,
     marks: Vec<(String, i64)>,
     state: ArrivalState,
-) -> Result<Target> {
-    put_rows(engine, target, Arc::new(rows), way, content, marks, state).await
 }
 
-async fn put_rows(
+async fn put(
     engine: &Ingest,
     mut target: Target,
-    rows: Arc<dyn datafusion::catalog::TableProvider>,
-    way: Way,
-    content: Digest,
-    marks: Vec<(String, i64)>,
-    state: ArrivalState,
+    rows: Arc<dyn TableProvider>,
+    change: Change,
 ) -> Result<Target> {
+    let Change { way, at_once, content, marks, state } = change;
     let failed = DataError::table("write", &target.asset);
     let plan = LogicalPlanBuilder::scan("rows", provider_as_source(rows), None);
     let plan = plan.and_then(LogicalPlanBuilder::build).map_err(DataError::engine)?;
-    let session = DeltaSessionContext::with_runtime_env(engine.environment());
+    let session = session::to_write(engine, at_once)?;
     let mut properties = properties(&content, &marks, &state);
     let first = target.table.version().is_none();
     if first {

@@ -33,11 +33,19 @@ pub(super) struct Row {
     pub(super) base: Option<Base>,
 }
 
+impl Row {
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let size = |cell: &Cell| cell.bytes().map_or(8, |bytes| bytes.len() + 40);
+        self.cells.iter().map(size).sum()
+    }
+}
+
 /// Where values are that a change has not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Base {
-    /// In this row of an earlier chunk.
-    Chunk(usize, usize),
+    /// In this row of those that are closed.
+    Closed(usize),
     /// In the table, in the row with this one of the keys that are looked up.
     Table(usize),
     /// Nowhere: the row is not in the table.

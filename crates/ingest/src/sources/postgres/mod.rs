@@ -14,6 +14,7 @@
 
 mod address;
 mod arrays;
+mod bases;
 mod batch;
 mod chunk;
 mod copy;
@@ -27,6 +28,7 @@ mod pgoutput;
 mod quote;
 mod reading;
 mod scram;
+mod session;
 mod sign_in;
 mod slot;
 mod spill;

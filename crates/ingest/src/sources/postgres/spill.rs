@@ -1,10 +1,10 @@
-//! Where do rows wait until their commit? In memory up to a bound, behind that in files of the spill
-//! folder, a chunk each. So a table can be copied, and a transaction can be landed whole, that is larger
-//! than memory.
+//! Where do rows wait until their commit? In memory up to a bound, behind that in a file of the spill
+//! folder, in pieces of which one is read for the sake of a row. So a table can be copied, and a
+//! transaction can be landed whole, that is larger than memory.
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Read, Seek, SeekFrom},
+    io::{BufReader, BufWriter, Read, Seek as _},
     os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::Arc,
@@ -12,11 +12,11 @@ use std::{
 
 use datafusion::{
     arrow::{
-        array::{BooleanArray, RecordBatch},
+        array::{Array as _, BooleanArray, RecordBatch},
         compute::{and, filter_record_batch, not},
         datatypes::{Schema, SchemaRef},
         error::ArrowError,
-        ipc::{reader::FileReader, writer::FileWriter},
+        ipc::{reader::StreamReader, writer::StreamWriter},
         row::{RowConverter, SortField},
     },
     catalog::streaming::StreamingTable,
@@ -30,28 +30,16 @@ use sextant_core::{Digest, DigestHasher};
 
 /// Most bytes of rows that wait in memory.
 const MEMORY_BYTES_MAX: usize = 32 << 20;
+/// About how many bytes a piece has; more where its rows have.
+const PIECE_BYTES: usize = 256 << 10;
 /// The column that says whether a row is to be taken away; it is in no table.
 pub(super) const DELETED: &str = "_sextant_deleted";
 
 #[derive(Debug)]
-enum Chunk {
+enum Piece {
     Memory(RecordBatch),
-    /// Without a name, so that nothing is left of it when the process ends.
-    File(File),
-}
-
-impl Chunk {
-    fn read(&self) -> Result<RecordBatch, ArrowError> {
-        match self {
-            Self::Memory(batch) => Ok(batch.clone()),
-            Self::File(file) => {
-                let from = BufReader::new(Reader { file, at: 0 });
-                let mut reader = FileReader::try_new(from, None)?;
-                let missing = || ArrowError::IpcError("a spilled chunk is empty".to_owned());
-                reader.next().ok_or_else(missing)?
-            }
-        }
-    }
+    /// In the file, from this byte on.
+    File(u64),
 }
 
 /// Reads a file from a place of its own, so that several can read it at once.
@@ -65,18 +53,6 @@ impl Read for Reader<'_> {
         let read = self.file.read_at(buffer, self.at)?;
         self.at += read as u64;
         Ok(read)
-    }
-}
-
-impl Seek for Reader<'_> {
-    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
-        };
-        self.at = at.ok_or(std::io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
     }
 }
 
@@ -111,7 +87,11 @@ impl RowSum {
 pub(super) struct Spill {
     folder: PathBuf,
     schema: SchemaRef,
-    chunks: Vec<Chunk>,
+    /// Without a name, so that nothing is left of it when the process ends.
+    file: Option<File>,
+    pieces: Vec<Piece>,
+    /// The number of the first row of each piece.
+    begins: Vec<usize>,
     bytes: usize,
     rows: u64,
     sum: RowSum,
@@ -122,8 +102,8 @@ pub(super) struct Spill {
 impl Spill {
     /// Rows of these columns; `summed` of them decide whether two of them are the same.
     pub(super) fn new(folder: PathBuf, schema: SchemaRef, summed: usize) -> Self {
-        let (chunks, sum) = (Vec::new(), RowSum::default());
-        Self { folder, schema, chunks, bytes: 0, rows: 0, sum, summed }
+        let (pieces, begins, sum) = (Vec::new(), Vec::new(), RowSum::default());
+        Self { folder, schema, file: None, pieces, begins, bytes: 0, rows: 0, sum, summed }
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
@@ -138,25 +118,45 @@ impl Spill {
         self.bytes
     }
 
-    /// Adds a chunk.
-    pub(super) fn push(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
-        self.count(&batch)?;
-        self.rows += batch.num_rows() as u64;
-        self.bytes += batch.get_array_memory_size();
-        if self.bytes <= MEMORY_BYTES_MAX {
-            self.chunks.push(Chunk::Memory(batch));
-            return Ok(());
+    /// Adds rows.
+    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        self.count(batch)?;
+        let (rows, bytes) = (batch.num_rows(), bytes_of(batch)?);
+        self.bytes += bytes;
+        let most = (rows.saturating_mul(PIECE_BYTES) / bytes.max(1)).max(1);
+        for from in (0..rows).step_by(most) {
+            let piece = batch.slice(from, most.min(rows - from));
+            let first = usize::try_from(self.rows).unwrap_or(usize::MAX);
+            self.rows += piece.num_rows() as u64;
+            self.begins.push(first);
+            let piece = if self.bytes <= MEMORY_BYTES_MAX {
+                Piece::Memory(piece)
+            } else {
+                Piece::File(self.write(&piece)?)
+            };
+            self.pieces.push(piece);
         }
-        let file = tempfile::tempfile_in(&self.folder)?;
-        let mut writer = FileWriter::try_new(BufWriter::new(&file), &batch.schema())?;
-        writer.write(&batch)?;
-        writer.finish()?;
-        drop(writer);
-        self.chunks.push(Chunk::File(file));
         Ok(())
     }
 
+    /// Writes a piece behind the others; where it begins.
+    fn write(&mut self, piece: &RecordBatch) -> Result<u64, ArrowError> {
+        if self.file.is_none() {
+            self.file = Some(tempfile::tempfile_in(&self.folder)?);
+        }
+        let missing = || ArrowError::IpcError("there is no spill file".to_owned());
+        let mut file = self.file.as_ref().ok_or_else(missing)?;
+        let at = file.stream_position()?;
+        let mut writer = StreamWriter::try_new(BufWriter::new(file), &piece.schema())?;
+        writer.write(piece)?;
+        writer.finish()?;
+        Ok(at)
+    }
+
     fn count(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        if self.summed == 0 {
+            return Ok(());
+        }
         let columns = &batch.columns()[..self.summed.min(batch.num_columns())];
         let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
         let converter = RowConverter::new(fields.collect())?;
@@ -181,10 +181,28 @@ impl Spill {
         hasher.finish()
     }
 
-    /// One chunk again.
-    pub(super) fn chunk(&self, number: usize) -> Result<RecordBatch, ArrowError> {
-        let chunk = self.chunks.get(number);
-        chunk.ok_or_else(|| ArrowError::IpcError("no such chunk".to_owned()))?.read()
+    /// How many pieces there are.
+    pub(super) fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// The piece with this row, and the row in it.
+    pub(super) fn place(&self, row: usize) -> (usize, usize) {
+        let piece = self.begins.partition_point(|begin| *begin <= row).saturating_sub(1);
+        (piece, row - self.begins.get(piece).copied().unwrap_or(0))
+    }
+
+    /// One piece again.
+    pub(super) fn piece(&self, number: usize) -> Result<RecordBatch, ArrowError> {
+        let missing = || ArrowError::IpcError("there is no such spilled piece".to_owned());
+        match self.pieces.get(number).ok_or_else(missing)? {
+            Piece::Memory(batch) => Ok(batch.clone()),
+            Piece::File(at) => {
+                let file = self.file.as_ref().ok_or_else(missing)?;
+                let from = BufReader::new(Reader { file, at: *at });
+                StreamReader::try_new(from, None)?.next().ok_or_else(missing)?
+            }
+        }
     }
 
     /// The rows as a table to be read. `keep` says of each row whether it counts; `deletions` whether
@@ -210,6 +228,11 @@ impl Spill {
     }
 }
 
+/// How many bytes the rows take, not counting what their columns share with others.
+fn bytes_of(batch: &RecordBatch) -> Result<usize, ArrowError> {
+    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size()).sum()
+}
+
 /// The rows of a spill, as often as they are asked for.
 #[derive(Debug)]
 struct Rows {
@@ -227,8 +250,8 @@ impl PartitionStream for Rows {
         let (spill, keep) = (Arc::clone(&self.spill), self.keep.clone());
         let schema = Arc::clone(&self.schema);
         let mut row = 0;
-        let batches = (0..spill.chunks.len()).map(move |number| {
-            let batch = spill.chunk(number)?;
+        let batches = (0..spill.pieces()).map(move |number| {
+            let batch = spill.piece(number)?;
             let from = row;
             row += batch.num_rows();
             Ok(shown(&batch, &schema, keep.as_ref().map(|keep| &keep[from..row]))?)
@@ -238,7 +261,7 @@ impl PartitionStream for Rows {
     }
 }
 
-/// The rows of a chunk that count, with the columns that are wanted.
+/// The rows of a piece that count, with the columns that are wanted.
 fn shown(
     batch: &RecordBatch,
     schema: &SchemaRef,

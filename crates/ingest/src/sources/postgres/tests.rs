@@ -7,16 +7,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use datafusion::{
-    arrow::{
-        array::{AsArray as _, RecordBatch},
-        datatypes::Int32Type,
-    },
+    arrow::{array::AsArray as _, datatypes::Int32Type},
     catalog::TableProvider as _,
     prelude::SessionContext,
 };
 
 use super::{
     Mode, OnUnfit,
+    bases::Found,
     batch::{Batch, Layout, Place, Ready},
     land::Tables,
     lsn::Lsn,
@@ -77,7 +75,7 @@ fn table() -> BTreeMap<i32, String> {
 }
 
 /// The rows of the table that a batch wants to see.
-fn found(batch: &Batch) -> Option<RecordBatch> {
+fn found(batch: &Batch) -> Option<Found> {
     let wanted = batch.wanted_keys().unwrap()?;
     let mut there = self::batch(std::path::Path::new("/nowhere"), OnUnfit::Null);
     for key in wanted.column(0).as_primitive::<Int32Type>().iter().flatten() {
@@ -86,8 +84,9 @@ fn found(batch: &Batch) -> Option<RecordBatch> {
         }
     }
     there.close_open(None).unwrap();
-    let rows = there.ready().rows;
-    Some(rows.chunk(0).unwrap_or_else(|_| RecordBatch::new_empty(rows.schema().clone())))
+    let (rows, mut found) = (there.ready().rows, Found::new(batch, &wanted).unwrap());
+    (0..rows.pieces()).for_each(|piece| found.add(batch, &rows.piece(piece).unwrap()).unwrap());
+    Some(found)
 }
 
 /// The rows after a batch, as a merge makes them, and what is set aside.
@@ -192,6 +191,41 @@ fn what_does_not_fit_can_become_null() {
     batch.close_open(None).unwrap();
     let (rows, reasons) = merged(batch.ready());
     assert_eq!((rows[&8].as_str(), reasons.len()), ("a -", 0));
+}
+
+#[test]
+fn large_values_that_are_read_back_are_held_a_few_at_a_time() {
+    const LARGE: usize = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    // All in memory, where it can be seen what was held at once, and most of them in files.
+    for rows in [13, 41] {
+        let mut batch = batch(folder.path(), OnUnfit::Quarantine);
+        for row in 0..rows {
+            change(&mut batch, &format!("+{row} {} -", format!("{row:02}").repeat(LARGE / 2)));
+            batch.close_open(None).unwrap();
+        }
+        // To and fro, so that neighbours are far from each other; one row again and again.
+        for row in (0..rows).map(|row| row * 7 % rows).chain([3; 1_000]) {
+            change(&mut batch, &format!("={row} ~ 2021-01-01"));
+        }
+        assert!(!batch.is_full());
+        batch.close_open(None).unwrap();
+        let ready = batch.ready();
+        let (mut most, mut first, mut seen) = (0, 0, 0);
+        for piece in (0..ready.rows.pieces()).map(|number| ready.rows.piece(number).unwrap()) {
+            let texts = piece.column(1).as_string::<i32>();
+            most = most.max(texts.value_data().len());
+            let ids = piece.column(0).as_primitive::<Int32Type>();
+            for at in (0..piece.num_rows()).filter(|at| ready.keep[first + at]) {
+                let (id, text) = (ids.value(at), texts.value(at));
+                assert!(text.len() == LARGE && text.starts_with(&format!("{id:02}{id:02}")));
+                seen += 1;
+            }
+            first += piece.num_rows();
+        }
+        assert_eq!((first, seen), (2 * rows + 1_000, rows));
+        assert!(most <= super::batch::CHUNK_BYTES_MAX + LARGE, "{most} bytes at once");
+    }
 }
 
 #[test]
