@@ -149,7 +149,7 @@ impl Ingest {
         if target.table.version().is_none() || rows.num_rows() == 0 {
             return self.append(target, Change { rows, ..change }).await;
         }
-        let content = target.next_content("merge", &rows)?;
+        let (content, schema) = (target.next_content("merge", &rows)?, rows.schema());
         let failed = |error| DataError::table("merge into", &target.asset)(error);
         let session = DeltaSessionContext::with_runtime_env(self.environment());
         let names: Vec<String> =
@@ -188,6 +188,11 @@ impl Ingest {
             .map_err(failed)?
             .await
             .map_err(failed)?;
+        if table.version() == target.table.version() {
+            // A merge that changes no row makes no commit, and the marks must move all the same.
+            let rows = RecordBatch::new_empty(schema);
+            return self.append(target, Change { rows, ..change }).await;
+        }
         target.table = table;
         target.content = Some(content);
         target.state = change.state;

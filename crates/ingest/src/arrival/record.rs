@@ -130,7 +130,7 @@ fn summary(before: &ArrivalState, landed: &Landed) -> String {
     );
     let replayed = now.replayed.saturating_sub(before.replayed);
     if replayed > 0 {
-        text.push_str(&format!(", {replayed} of them from quarantine"));
+        text.push_str(&format!(", {replayed} out of quarantine"));
     }
     text
 }

@@ -265,6 +265,9 @@ impl Source {
     /// # Errors
     /// When a table cannot be written; each row is in the table once all the same.
     pub fn replay(&self, limit: usize, cancel: &Cancel) -> Result<Replayed> {
+        if let Some(postgres) = &self.postgres {
+            return postgres.replay(limit, cancel);
+        }
         self.engine.replay(&self.plan, limit, cancel)
     }
 

@@ -85,6 +85,11 @@ impl Bases {
         !matches!(self.of_row.get(row), None | Some(Taken::Nowhere))
     }
 
+    /// Whether a row has the values of another one.
+    pub(super) fn is_picked(&self, row: usize) -> bool {
+        matches!(self.of_row.get(row), Some(Taken::Picked(..)))
+    }
+
     /// Puts values of the bases where a row has none of its own.
     pub(super) fn fill(&self, open: &[Row], at: usize, own: ArrayRef) -> Result<ArrayRef> {
         let Some(column) = self.columns.iter().position(|column| *column == at) else {

@@ -16,6 +16,8 @@ use sextant_core::Digest;
 pub(super) use super::layout::{Base, Counts, Layout, Place, Ready, Row};
 use super::{
     fault::PostgresFault,
+    held::{MOVE, UPDATE},
+    overtaken::Overtaking,
     pgoutput::{Cell, Old},
     spill::{RowSum, Spill},
     subject::Column,
@@ -33,7 +35,7 @@ pub(super) const CHUNK_BYTES_MAX: usize = 8 << 20;
 const CHANGES_MAX: usize = 20_000_000;
 
 /// A key, shortened: which row of the source.
-type KeyHash = [u8; 16];
+pub(super) type KeyHash = [u8; 16];
 
 /// Changes that become visible together.
 pub(super) struct Batch {
@@ -45,13 +47,16 @@ pub(super) struct Batch {
     pub(super) closed: Spill,
     last: HashMap<KeyHash, usize>,
     pub(super) keep: Vec<bool>,
+    /// Which of the closed rows were set aside.
+    pub(super) unfit: Vec<bool>,
     bad: Spill,
     /// The numbers of changes that lie in quarantine already: a build was stopped between two commits.
     held: HashSet<i64>,
     /// The number of the next change.
     next: i64,
     counts: Counts,
-    truncated: bool,
+    /// The number of the last change that took all rows away.
+    truncated: Option<i64>,
     only_inserts: bool,
     /// The digest of the rows that were copied, as they were sent.
     sent: RowSum,
@@ -70,10 +75,11 @@ impl Batch {
             wanted: Vec::new(),
             last: HashMap::new(),
             keep: Vec::new(),
+            unfit: Vec::new(),
             held,
             next,
             counts: Counts::default(),
-            truncated: false,
+            truncated: None,
             only_inserts: true,
             sent: RowSum::default(),
         })
@@ -158,10 +164,11 @@ impl Batch {
         let base = self.base(&mut cells, before, &named);
         if before != key {
             let gone =
-                Row { cells: named, deleted: true, place, number: None, op: "update", base: None };
+                Row { cells: named, deleted: true, place, number: None, op: MOVE, base: None };
             self.add(gone, Some(before))?;
         }
-        self.add(Row { cells, deleted: false, place, number, op: "update", base }, Some(key))
+        let op = if before == key { UPDATE } else { MOVE };
+        self.add(Row { cells, deleted: false, place, number, op, base }, Some(key))
     }
 
     /// A row that goes away.
@@ -175,8 +182,7 @@ impl Batch {
 
     /// All rows go away.
     pub(super) fn truncate(&mut self) {
-        self.count();
-        self.truncated = true;
+        self.truncated = self.count();
         self.only_inserts = false;
         self.last.clear();
         self.keep.iter_mut().for_each(|keep| *keep = false);
@@ -223,9 +229,7 @@ impl Batch {
                 }
             }
         }
-        let mut hash = [0; 16];
-        hash.copy_from_slice(&Digest::of(joined(texts.into_iter())).as_raw()[..16]);
-        Ok(hash)
+        Ok(key_hash(texts.into_iter()))
     }
 
     /// Finds the values that a change has not sent in the row that it changes.
@@ -234,7 +238,7 @@ impl Batch {
             return None;
         }
         let Some(at) = self.last.get(&before).copied() else {
-            if self.truncated {
+            if self.truncated.is_some() {
                 return Some(Base::Nowhere);
             }
             self.wanted.push(key.to_vec());
@@ -326,11 +330,23 @@ impl Batch {
             bad: self.bad,
             counts: self.counts,
             last: self.next - 1,
-            truncated: self.truncated,
+            truncated: self.truncated.is_some(),
+            overtaking: Overtaking {
+                last: self.last,
+                unfit: self.unfit,
+                truncated: self.truncated,
+            },
             only_inserts: self.only_inserts,
             sent: self.sent.digest(),
         }
     }
+}
+
+/// Which row of the source has these values in its key.
+pub(super) fn key_hash<'a>(texts: impl Iterator<Item = Option<&'a [u8]>>) -> KeyHash {
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&Digest::of(joined(texts)).as_raw()[..16]);
+    hash
 }
 
 /// Values as one text, so that no two lists of values have the same.

@@ -3,21 +3,20 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::{
-    array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch},
-    compute::cast,
-};
-use serde_json::{Map, Value, json};
-
 use super::{
     OnUnfit, PARTITION,
     bases::{Bases, Found, Picker},
     batch::{Batch, Row},
+    held::Held,
     pgoutput::Cell,
 };
 use crate::{
     arrival::{Fault, Format, Record},
     error::{DataError, Result},
+};
+use datafusion::arrow::{
+    array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch},
+    compute::cast,
 };
 
 /// Longest part of a value that a reason repeats.
@@ -74,7 +73,7 @@ impl Batch {
         for at in 0..self.layout.columns.len() {
             columns.push(self.column(at, bases, &mut reasons)?);
         }
-        let bad = self.set_aside(&mut columns, &reasons)?;
+        let bad = self.set_aside(&mut columns, &reasons, bases)?;
         let chunk = RecordBatch::try_new(Arc::clone(self.closed.schema()), columns);
         self.close(&chunk.map_err(DataError::engine)?, bad)
     }
@@ -119,7 +118,17 @@ impl Batch {
         &mut self,
         columns: &mut Vec<ArrayRef>,
         reasons: &[Option<Fault>],
+        bases: &Bases,
     ) -> Result<Vec<(Record, Fault)>> {
+        let mut bad = Vec::new();
+        for (at, (row, reason)) in self.open.iter().zip(reasons).enumerate() {
+            self.unfit.push(row.number.is_some() && reason.is_some());
+            if let (Some(offset), Some(fault)) = (row.number, reason) {
+                let taken = bases.is_picked(at);
+                let held = Held::new(row, &self.layout.columns, columns, at, taken)?;
+                bad.push((record(row, offset, held.to_text()?), fault.clone()));
+            }
+        }
         let gone: BooleanArray = self
             .open
             .iter()
@@ -145,34 +154,7 @@ impl Batch {
         let places = self.open.iter().map(|row| row.place.lsn.number());
         columns.push(Arc::new(Int64Array::from_iter_values(places)));
         columns.push(Arc::new(gone));
-        let mut bad = Vec::new();
-        for (row, reason) in self.open.iter().zip(reasons) {
-            if let (Some(offset), Some(fault)) = (row.number, reason) {
-                bad.push((self.record(row, offset), fault.clone()));
-            }
-        }
         Ok(bad)
-    }
-
-    /// A change as the quarantine keeps it.
-    fn record(&self, row: &Row, offset: i64) -> Record {
-        let mut values = Map::new();
-        for (column, cell) in self.layout.columns.iter().zip(&row.cells) {
-            let value = match cell {
-                Cell::Text(bytes) => Value::from(String::from_utf8_lossy(bytes)),
-                Cell::Null => Value::Null,
-                Cell::Unchanged => continue,
-            };
-            values.insert(column.name().to_owned(), value);
-        }
-        let lsn = row.place.lsn.to_string();
-        Record {
-            partition: PARTITION.into(),
-            offset,
-            arrived_at: row.place.at_us,
-            format: Format::Postgres,
-            text: json!({ "op": row.op, "lsn": lsn, "row": values }).to_string(),
-        }
     }
 
     /// Rows of the table with the columns and types of the batch.
@@ -192,6 +174,12 @@ impl Batch {
         )
         .map_err(DataError::engine)
     }
+}
+
+/// A change as the quarantine keeps it.
+fn record(row: &Row, offset: i64, text: String) -> Record {
+    let (partition, arrived_at) = (PARTITION.into(), row.place.at_us);
+    Record { partition, offset, arrived_at, format: Format::Postgres, text }
 }
 
 /// Why the values that were not sent are nowhere.

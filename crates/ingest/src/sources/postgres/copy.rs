@@ -98,7 +98,7 @@ impl Job {
 }
 
 /// A query without the sign at its end.
-fn bare(query: &str) -> &str {
+pub(super) fn bare(query: &str) -> &str {
     query.trim().trim_end_matches(';')
 }
 
@@ -117,6 +117,7 @@ impl Read {
             lsn,
             copied: lsn,
             columns: self.columns.iter().map(|column| column.described.clone()).collect(),
+            filled: Default::default(),
             key: self.key.clone(),
             cursor: None,
             digest: None,
@@ -269,7 +270,7 @@ pub(super) async fn incremental(job: &Job, tables: &mut Tables) -> Outcome<()> {
         let state = tables.account_anew(&ready.counts, &note);
         return Ok(tables.write(ready, Way::Anew, &note.key, state, lsn.number()).await?);
     };
-    note.copied = before.copied;
+    (note.copied, note.filled) = (before.copied, before.filled.clone());
     widen(tables, &before, &read).await?;
     let state = tables.account(&ready.counts, &note);
     Ok(tables.write(ready, Way::Merge, &note.key, state, lsn.number()).await?)

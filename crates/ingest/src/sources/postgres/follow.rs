@@ -77,12 +77,16 @@ impl Job {
         }
     }
 
-    async fn run_once(&self) -> Outcome<Done> {
-        let stem = self.asset.stem();
-        let main = self.engine.target(&self.asset, stem).await?;
+    /// The tables of the source as they stand.
+    pub(super) async fn tables(&self) -> Result<Tables> {
+        let main = self.engine.target(&self.asset, self.asset.stem()).await?;
         let quarantine = self.engine.target(&self.quarantine, self.quarantine.stem()).await?;
-        let before = main.table.version();
-        let mut tables = Tables { engine: self.engine.clone(), main, quarantine };
+        Ok(Tables { engine: self.engine.clone(), main, quarantine })
+    }
+
+    async fn run_once(&self) -> Outcome<Done> {
+        let mut tables = self.tables().await?;
+        let before = tables.main.table.version();
         let mut copied_because = Vec::new();
         match self.config.mode {
             Mode::Cdc => {
@@ -200,6 +204,7 @@ impl Follower<'_> {
             lsn,
             copied: lsn,
             columns: subject.columns.iter().map(|column| column.described.clone()).collect(),
+            filled: Default::default(),
             key: standing.key.clone(),
             on_unfit: self.job.config.on_unfit,
             cursor: None,

@@ -88,7 +88,7 @@ impl Tables {
         state
     }
 
-    async fn quarantine_mark(&self) -> Result<Option<i64>> {
+    pub(super) async fn quarantine_mark(&self) -> Result<Option<i64>> {
         let app = txn_app(&self.quarantine.asset, PARTITION);
         txn_mark(&self.quarantine.table, &app).await
     }
@@ -136,11 +136,12 @@ impl Tables {
         ready: Ready,
         way: Way,
         key: &[String],
-        state: ArrivalState,
+        mut state: ArrivalState,
         mark: i64,
     ) -> Result<()> {
         failpoint("data.arrival.before_quarantine")?;
         self.set_aside(ready.bad, ready.last, way == Way::Anew).await?;
+        self.mark_overtaken(&ready.overtaking, key, &mut state).await?;
         failpoint("data.arrival.after_quarantine")?;
         let marks = vec![(txn_app(&self.main.asset, MARK), mark)];
         let (changed, at_once) = (ready.rows.digest(), session::at_once(&ready.rows));
@@ -163,12 +164,17 @@ impl Tables {
 
     /// Moves the mark and nothing else.
     pub(super) async fn write_mark(&mut self, state: ArrivalState, mark: i64) -> Result<()> {
+        let marks = vec![(txn_app(&self.main.asset, MARK), mark)];
+        self.write_empty(marks, state).await
+    }
+
+    /// A commit without rows.
+    async fn write_empty(&mut self, marks: Vec<(String, i64)>, state: ArrivalState) -> Result<()> {
         let schema = self.main.schema();
         let schema =
             schema.ok_or_else(|| DataError::engine("a table without columns has a mark"))?;
         let rows =
             MemTable::try_new(Arc::clone(&schema), vec![vec![RecordBatch::new_empty(schema)]]);
-        let marks = vec![(txn_app(&self.main.asset, MARK), mark)];
         let content = self.main.content.unwrap_or_else(|| Digest::of(""));
         let rows = rows.map_err(DataError::engine)?;
         let change = Change { way: Way::Append, at_once: 1, content, marks, state };
@@ -196,6 +202,7 @@ impl Tables {
 
     async fn merge(&mut self, rows: StreamingTable, key: &[String], change: Change) -> Result<()> {
         let Change { at_once, content, marks, state, .. } = change;
+        let before = self.main.table.version();
         let failed = |error| DataError::table("merge into", &self.main.asset)(error);
         let schema = rows.schema();
         let names: Vec<String> = schema
@@ -238,6 +245,10 @@ impl Tables {
             .map_err(failed)?
             .await
             .map_err(failed)?;
+        if table.version() == before {
+            // A merge that changes no row makes no commit, and the mark must move all the same.
+            return self.write_empty(marks, state).await;
+        }
         self.main.table = table;
         self.main.content = Some(content);
         self.main.state = state;

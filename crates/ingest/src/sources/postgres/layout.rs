@@ -8,6 +8,7 @@ use sextant_core::Digest;
 use super::{
     LSN, OnUnfit,
     lsn::Lsn,
+    overtaken::Overtaking,
     pgoutput::Cell,
     spill::{DELETED, Spill},
     subject::Column,
@@ -95,6 +96,8 @@ pub(super) struct Ready {
     pub(super) truncated: bool,
     /// Whether all rows are new to the table.
     pub(super) only_inserts: bool,
+    /// What of the quarantine it overtakes.
+    pub(super) overtaking: Overtaking,
     /// The digest of the rows that were copied, as they were sent.
     pub(super) sent: Digest,
 }

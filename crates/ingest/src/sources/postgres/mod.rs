@@ -20,13 +20,18 @@ mod chunk;
 mod copy;
 mod fault;
 mod follow;
+mod held;
 mod land;
+#[cfg(test)]
+mod landing_tests;
 mod layout;
 mod lsn;
 mod note;
+mod overtaken;
 mod pgoutput;
 mod quote;
 mod reading;
+mod replay;
 mod scram;
 mod session;
 mod sign_in;
@@ -288,7 +293,7 @@ impl Way for PostgresAsset {
                 loose: false,
             }),
             decode: arrival::plain(|_, _| {
-                Err(Fault::new("replay", "its next change, or a copy, brings it in"))
+                Err(Fault::new("replay", "its source puts it through, not this"))
             }),
         }
     }

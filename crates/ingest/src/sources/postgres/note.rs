@@ -1,7 +1,7 @@
 //! What does a source note in each commit of its table, so that the next build can go on? And what does
 //! it need while it runs? The server's own number, the place in its log, the columns as they were.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -42,6 +42,9 @@ pub(super) struct Note {
     /// Where all rows were copied.
     pub(super) copied: Lsn,
     pub(super) columns: Vec<Described>,
+    /// What rows have in columns that were added behind them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) filled: BTreeMap<String, String>,
     pub(super) key: Vec<String>,
     /// What happened to values that do not fit.
     pub(super) on_unfit: OnUnfit,

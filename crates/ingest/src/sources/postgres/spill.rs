@@ -13,7 +13,7 @@ use std::{
 use datafusion::{
     arrow::{
         array::{Array as _, BooleanArray, RecordBatch},
-        compute::{and, filter_record_batch, not},
+        compute::{and, concat_batches, filter_record_batch, not},
         datatypes::{Schema, SchemaRef},
         error::ArrowError,
         ipc::{reader::StreamReader, writer::StreamWriter},
@@ -205,6 +205,19 @@ impl Spill {
         }
     }
 
+    /// The columns that a table has.
+    fn unmarked(&self) -> SchemaRef {
+        let others = self.schema.fields().iter().filter(|field| field.name() != DELETED);
+        Arc::new(Schema::new(others.cloned().collect::<Vec<_>>()))
+    }
+
+    /// All rows that are not to be taken away, at once.
+    pub(super) fn alive(&self) -> Result<RecordBatch, ArrowError> {
+        let schema = self.unmarked();
+        let rows = (0..self.pieces()).map(|number| shown(&self.piece(number)?, &schema, None));
+        concat_batches(&schema, &rows.collect::<Result<Vec<_>, _>>()?)
+    }
+
     /// The rows as a table to be read. `keep` says of each row whether it counts; `deletions` whether
     /// those that are to be taken away are among them, marked in a column.
     pub(super) fn table(
@@ -212,16 +225,7 @@ impl Spill {
         keep: Option<Vec<bool>>,
         deletions: bool,
     ) -> Result<StreamingTable, DataFusionError> {
-        let marked = self.schema.index_of(DELETED).ok();
-        let schema = match marked {
-            Some(marked) if !deletions => {
-                let others = self.schema.fields().iter().enumerate();
-                let others =
-                    others.filter(|(at, _)| *at != marked).map(|(_, field)| Arc::clone(field));
-                Arc::new(Schema::new(others.collect::<Vec<_>>()))
-            }
-            _ => Arc::clone(&self.schema),
-        };
+        let schema = if deletions { Arc::clone(&self.schema) } else { self.unmarked() };
         let rows =
             Rows { schema: Arc::clone(&schema), spill: Arc::new(self), keep: keep.map(Arc::new) };
         StreamingTable::try_new(schema, vec![Arc::new(rows)])

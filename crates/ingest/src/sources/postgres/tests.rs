@@ -13,29 +13,26 @@ use datafusion::{
 };
 
 use super::{
-    Mode, OnUnfit,
+    OnUnfit,
     bases::Found,
     batch::{Batch, Layout, Place, Ready},
-    land::Tables,
     lsn::Lsn,
-    note::Note,
     pgoutput::{Cell, Old},
     spill::DELETED,
     subject::Column,
     values::Kind,
-    widen::Added,
     wire::Described,
 };
-use crate::tests::{Bench, stop_next_at};
+use crate::tests::Bench;
 
 const PLACE: Place = Place { lsn: Lsn(7), at_us: 0 };
 
-fn column(number: i16, name: &str, kind: Kind) -> Column {
+pub(super) fn column(number: i16, name: &str, kind: Kind) -> Column {
     let described = Described { name: name.to_owned(), type_oid: 0, modifier: -1, number };
     Column { described, kind }
 }
 
-fn batch(folder: &std::path::Path, on_unfit: OnUnfit) -> Batch {
+pub(super) fn batch(folder: &std::path::Path, on_unfit: OnUnfit) -> Batch {
     let columns = [("id", Kind::Int32), ("v", Kind::Text), ("day", Kind::Date)];
     let columns = (1..).zip(columns).map(|(number, (name, kind))| column(number, name, kind));
     let columns = columns.collect();
@@ -54,7 +51,7 @@ fn cells(texts: &str) -> Vec<Cell> {
 }
 
 /// One change: `+1 a -` inserts, `=1 b ~` updates, `=1>2 b ~` with another key, `!1` deletes, `0` truncates.
-fn change(batch: &mut Batch, text: &str) {
+pub(super) fn change(batch: &mut Batch, text: &str) {
     let (what, rest) = text.split_at(1);
     let old = |key: &str| Old { whole: false, cells: cells(&format!("{key} - -")) };
     match what {
@@ -282,79 +279,4 @@ fn no_server_is_said_quickly() {
     let bench = Bench::new(&[("sources/orders.toml", &toml), ("docs/a.md", "# A\n")]);
     let (code, _) = crate::tests::failure(&bench.build(), "sources/orders");
     assert_eq!(code, "SXT-3050");
-}
-
-/// A source of the columns of these tests in this project, with nothing in its table.
-async fn tables(bench: &Bench) -> Tables {
-    let engine = bench.engine.clone();
-    let asset = |name: &str| format!("sources/{name}").parse().unwrap();
-    let main = engine.target(&asset("t"), "t").await.unwrap();
-    let quarantine = engine.target(&asset("t__quarantine"), "t__quarantine").await.unwrap();
-    Tables { engine, main, quarantine }
-}
-
-fn note(columns: &[Column]) -> Note {
-    Note {
-        mode: Mode::Cdc,
-        system: "1".to_owned(),
-        oid: 1,
-        lsn: Lsn(1),
-        copied: Lsn(1),
-        columns: columns.iter().map(|column| column.described.clone()).collect(),
-        key: vec!["id".to_owned()],
-        on_unfit: OnUnfit::Quarantine,
-        cursor: None,
-        digest: None,
-    }
-}
-
-#[test]
-fn a_stop_behind_a_new_column_leaves_the_place_where_to_go_on() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // As it was cut before, or with a batch in between that does not have the column yet.
-    for between in [None, Some(&["+4 four -"][..]), Some(&["!1", "+4 four -"])] {
-        let bench = Bench::new(&[("docs/a.md", "# A\n")]);
-        let land = |changes: &[&str], widened: bool, lsn: u64| {
-            runtime.block_on(async {
-                let mut tables = tables(&bench).await;
-                let mut batch = batch(bench.root(), OnUnfit::Quarantine);
-                let mut note =
-                    Note::of(&tables.main.state).unwrap_or_else(|| note(&batch.layout.columns));
-                let noted = (note.lsn, note.columns.len());
-                changes.iter().for_each(|text| change(&mut batch, text));
-                tables.close(&mut batch).await.unwrap();
-                let added = ("e", Some("old".to_owned()));
-                if widened {
-                    batch.widen(vec![(column(4, added.0, Kind::Text), added.1.clone())]).unwrap();
-                }
-                let columns = batch.layout.columns.clone();
-                let added = Added::from([(added.0.to_owned(), added.1)]);
-                let landed =
-                    tables.land(batch.ready(), &columns, &added, Lsn(lsn), &mut note).await;
-                (noted, landed)
-            })
-        };
-        let first = land(&["+1 a -", "+2 b -"], false, 2);
-        assert_eq!((first.0, first.1.is_ok()), ((Lsn(1), 3), true));
-        stop_next_at("data.postgres.after_widen");
-        assert!(land(&["=2 c -", "+3 d -"], true, 3).1.is_err());
-        if let Some(changes) = between {
-            assert!(land(changes, false, 3).1.is_ok());
-        }
-        let (noted, again) = land(&["=2 c -", "+3 d -"], true, 4);
-        again.unwrap();
-        assert_eq!(noted, (Lsn(if between.is_some() { 3 } else { 2 }), 3));
-        let (rows, noted) = runtime.block_on(async {
-            let tables = tables(&bench).await;
-            let provider = tables.main.table.table_provider().await.unwrap();
-            let rows = SessionContext::new().read_table(provider).unwrap();
-            let rows = rows.collect().await.unwrap();
-            let shown = datafusion::arrow::util::pretty::pretty_format_batches(&rows).unwrap();
-            (shown.to_string(), Note::of(&tables.main.state).unwrap())
-        });
-        let olds = rows.matches("old").count();
-        let all = rows.lines().count() - 4;
-        assert_eq!((olds, noted.columns.len(), noted.lsn), (all, 4, Lsn(4)), "{rows}");
-        assert!(!rows.contains("| b ") && rows.contains("| c ") && rows.contains("| d "), "{rows}");
-    }
 }

@@ -45,11 +45,13 @@ impl Tables {
     ) -> Result<()> {
         let mut now = Note { lsn, ..note.clone() };
         for column in columns.get(note.columns.len()..).unwrap_or_default() {
+            let value = added.get(column.name()).and_then(Option::as_deref);
             // Where all rows go away, the table gets the columns of those that come.
             if !ready.truncated {
-                let value = added.get(column.name()).and_then(Option::as_deref);
                 self.widen(column, value).await?;
             }
+            let value = value.map(|value| (column.name().to_owned(), value.to_owned()));
+            now.filled.extend(value);
             now.columns.push(column.described.clone());
         }
         failpoint("data.postgres.after_widen")?;
