@@ -13,6 +13,7 @@ import time
 
 import duckdb
 from product import BINARY, check, close, run
+from served import served
 from world import (
     FIRST_ROWS,
     PASSWORD,
@@ -378,11 +379,11 @@ def errors():
     check("SXT-3050" in json.dumps(build("facts_all", expect=6)), "no server is said as such")
 
 
-parts = (exact, big, large, shapes, lost, types, quarantine, replays, batches, errors)
+parts = (exact, big, large, shapes, lost, types, quarantine, replays, batches, served, errors)
 for part in parts:
     if arguments.parts and part.__name__ not in arguments.parts:
         continue
     started = time.monotonic()
     part()
     print(f"   {part.__name__}: {time.monotonic() - started:.0f} s")
-close(at_least=1 if arguments.parts else 55)
+close(at_least=1 if arguments.parts else 60)

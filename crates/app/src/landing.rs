@@ -1,6 +1,6 @@
 //! What lands while a server runs? Records that were pushed, whenever enough of them wait or one has
-//! waited long enough, and topics of Kafka every few seconds, each on a thread of its own: one whose
-//! brokers do not answer keeps nobody else waiting.
+//! waited long enough, and topics of Kafka and changes of PostgreSQL every few seconds, each on a thread
+//! of its own: one whose brokers or database do not answer keeps nobody else waiting.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,13 +19,13 @@ use crate::{App, arrivals::Stamp};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long it leaves a source alone that could not be landed or recorded.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// The first and the longest pause after a topic could not be landed; it doubles in between.
+/// The first and the longest pause after a source could not be landed; it doubles in between.
 const BACK_OFF: Duration = Duration::from_secs(1);
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
-/// Most topics that one server follows.
+/// Most topics and tables that one server follows.
 const FOLLOWERS_MAX: usize = 64;
 
-/// A thread that follows one topic.
+/// A thread that follows one topic or table.
 struct Worker<'scope> {
     stamp: Option<Stamp>,
     cancel: Cancel,
@@ -85,7 +85,7 @@ impl App {
                     continue;
                 }
                 broken = None;
-                self.follow_topics(scope, &mut workers, events);
+                self.follow_sources(scope, &mut workers, events);
                 self.land_pushes(&mut pushes, events, cancel);
             }
             for worker in workers.values() {
@@ -94,8 +94,8 @@ impl App {
         });
     }
 
-    /// Starts a thread for every topic that has none, and stops those whose file is another now.
-    fn follow_topics<'scope>(
+    /// Starts a thread for every topic or table that has none, and stops those whose file is another now.
+    fn follow_sources<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
         workers: &mut BTreeMap<String, Worker<'scope>>,
@@ -132,7 +132,7 @@ impl App {
         }
     }
 
-    /// Lands one topic again and again.
+    /// Lands one of them again and again.
     fn follow(
         &self,
         name: &str,

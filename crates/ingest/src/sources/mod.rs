@@ -15,6 +15,7 @@
 pub(crate) mod adbc;
 #[cfg(test)]
 mod conformance;
+mod follower;
 mod kafka;
 mod postgres;
 mod push;
@@ -38,7 +39,8 @@ pub(crate) use self::{
 };
 pub use self::{
     adbc::{AdbcConfig, AdbcFault, OptionText},
-    kafka::{Follower, KafkaConfig, KafkaFault, KafkaSecurity, RegistryAuth},
+    follower::Follower,
+    kafka::{KafkaConfig, KafkaFault, KafkaSecurity, RegistryAuth},
     postgres::{PostgresConfig, PostgresFault},
     push::{Accepted, PushBody, PushConfig, PushLog, PushReply, Waiting},
     records::{RecordsConfig, RecordsFormat},

@@ -60,7 +60,9 @@ impl Source {
 
     /// Whether a running server lands it by itself.
     pub fn lands_by_itself(&self) -> bool {
-        self.push.is_some() || self.kafka.as_ref().is_some_and(|kafka| kafka.pause().is_some())
+        let topic = self.kafka.as_ref().and_then(|kafka| kafka.pause());
+        let table = self.postgres.as_ref().and_then(|postgres| postgres.pause());
+        self.push.is_some() || topic.or(table).is_some()
     }
 
     /// What has landed of it.

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     catalog,
     error::{DataError, Result},
-    sources::{Partition, Source},
+    sources::Partition,
 };
 
 /// How long a connection is kept.
@@ -28,7 +28,7 @@ const KEEP_FOR: Duration = Duration::from_secs(300);
 const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// A topic that a running server lands.
-pub struct Follower {
+pub(crate) struct TopicFollower {
     asset: KafkaAsset,
     pause: Duration,
     topic: Option<(Arc<Topic>, Instant)>,
@@ -36,19 +36,17 @@ pub struct Follower {
     landed: Option<Offsets>,
 }
 
-impl Source {
-    /// What a running server lands it with; nothing for a source that only builds land, and for
-    /// one that is pushed to.
-    pub fn follower(&self) -> Option<Follower> {
-        let asset = self.kafka.clone()?;
-        let pause = asset.pause()?;
-        Some(Follower { asset, pause, topic: None, landed: None })
+impl KafkaAsset {
+    /// What a running server lands it with; nothing when only builds do.
+    pub(crate) fn follower(&self) -> Option<TopicFollower> {
+        let pause = self.pause()?;
+        Some(TopicFollower { asset: self.clone(), pause, topic: None, landed: None })
     }
 }
 
-impl Follower {
+impl TopicFollower {
     /// How long to wait before the next look.
-    pub const fn pause(&self) -> Duration {
+    pub(crate) const fn pause(&self) -> Duration {
         self.pause
     }
 
@@ -56,7 +54,7 @@ impl Follower {
     ///
     /// # Errors
     /// When the brokers cannot be asked or a table cannot be written; what was landed before stays.
-    pub fn land(&mut self, cancel: &Cancel) -> Result<u64> {
+    pub(crate) fn land(&mut self, cancel: &Cancel) -> Result<u64> {
         let outcome = self.land_new(cancel);
         if outcome.is_err() {
             self.topic = None;

@@ -25,13 +25,13 @@ use sextant_core::{Cancel, Digest, Failure};
 use sextant_lineage::Act;
 use sextant_project::{About, AssetFile, BuildContext, Built, parse_asset_toml};
 
-pub use self::{avro::RegistryAuth, fault::KafkaFault, follow::Follower, security::KafkaSecurity};
+pub use self::{avro::RegistryAuth, fault::KafkaFault, security::KafkaSecurity};
 use self::{
     avro::Schemas,
     client::{Offsets, Topic},
     feed::TopicFeed,
 };
-pub(crate) use self::{envelope::bytes_of, fault::CODES};
+pub(crate) use self::{envelope::bytes_of, fault::CODES, follow::TopicFollower};
 
 use super::way::{Common, Way, contract, refuse};
 use crate::{
@@ -60,7 +60,7 @@ const WITH_JSON: &[(&str, Filled)] = &[(KEY, Filled::Text), (HEADERS, Filled::Te
 /// What is filled beside the columns of an Avro record, whose key may be anything.
 const WITH_AVRO: &[(&str, Filled)] = &[(KEY, Filled::Bytes), (HEADERS, Filled::Text)];
 /// Longest pause between two looks.
-const POLL_SECONDS_MAX: u64 = 86_400;
+pub(super) const POLL_SECONDS_MAX: u64 = 86_400;
 /// The columns of a raw record.
 const WITH_RAW: &[(&str, Filled)] =
     &[(KEY, Filled::Bytes), (VALUE, Filled::Bytes), (HEADERS, Filled::Text)];

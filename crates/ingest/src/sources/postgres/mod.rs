@@ -37,6 +37,7 @@ mod session;
 mod sign_in;
 mod slot;
 mod spill;
+mod standing_by;
 mod stream;
 mod subject;
 #[cfg(test)]
@@ -55,10 +56,13 @@ use sextant_core::{Cancel, Digest, Failure};
 use sextant_lineage::Act;
 use sextant_project::{About, AssetFile, BuildContext, Built, parse_asset_toml};
 
-pub(crate) use self::fault::CODES;
 use self::{address::Address, follow::Done, note::Job};
 pub use self::{address::PostgresUrl, fault::PostgresFault};
-use super::way::{Common, Way, refuse};
+pub(crate) use self::{fault::CODES, standing_by::TableFollower};
+use super::{
+    kafka::POLL_SECONDS_MAX,
+    way::{Common, Way, refuse},
+};
 use crate::{
     Ingest,
     arrival::{self, Contract, Fault, NewColumn, Places, Plan, Rules},
@@ -103,6 +107,10 @@ pub struct PostgresConfig {
     /// The publication, for `cdc`. It is made when it is not there; by default it is called as the slot.
     #[serde(default)]
     pub publication: Option<String>,
+    /// For `cdc`: a running server looks for changes after this many seconds, 5 by default; 0 leaves it
+    /// to builds.
+    #[serde(default)]
+    pub poll_seconds: Option<u64>,
     /// What happens when changes cannot be followed any more.
     #[serde(default)]
     pub on_lost: OnLost,
@@ -240,12 +248,18 @@ impl PostgresConfig {
         if self.mode == Mode::Incremental && self.query.is_some() && self.key.is_empty() {
             return refuse("a query does not tell its key", "write key = [\"…\"]");
         }
-        let of_changes =
-            self.slot.is_some() || self.publication.is_some() || self.on_lost == OnLost::Copy;
+        let named = self.slot.is_some() || self.publication.is_some();
+        let of_changes = named || self.on_lost == OnLost::Copy || self.poll_seconds.is_some();
         if self.mode != Mode::Cdc && of_changes {
             return refuse(
-                "slot, publication and on_lost belong to mode = \"cdc\"",
+                "slot, publication, on_lost and poll_seconds belong to mode = \"cdc\"",
                 "take them out",
+            );
+        }
+        if self.poll_seconds.is_some_and(|seconds| seconds > POLL_SECONDS_MAX) {
+            return refuse(
+                "poll_seconds is more than a day",
+                "write fewer seconds, or 0 to leave it to builds",
             );
         }
         if self.mode == Mode::Snapshot && !self.key.is_empty() {

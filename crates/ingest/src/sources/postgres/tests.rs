@@ -252,6 +252,8 @@ fn a_file_that_cannot_work_is_refused_with_its_place() {
         "query = \"select 1\"\nmode = \"incremental\"\ncursor = \"c\"\n",
         "table = \"t\"\nslot = \"s\"\n",
         "table = \"t\"\nkey = [\"a\"]\n",
+        "table = \"t\"\npoll_seconds = 5\n",
+        "table = \"t\"\nmode = \"cdc\"\npoll_seconds = 86401\n",
         "table = \"t\"\nmode = \"cdc\"\nslot = \"Großes\"\n",
         "table = \"t\"\nmode = \"all\"\n",
     ] {
