@@ -30,7 +30,7 @@ use crate::{
     storage::{bucket::TablesAt, claim, place::Tables},
     table::transaction::Transaction,
     text,
-    workers::Workers,
+    workers::{Started, Workers},
 };
 
 /// Least memory that all queries of one process share.
@@ -198,6 +198,17 @@ impl DataEngine {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.0.workers.block(cancel, work)
+    }
+
+    /// The same without waiting: the caller goes on and waits later.
+    ///
+    /// # Errors
+    /// When the engine is stopping.
+    pub fn start<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<Started<T>> {
+        self.0.workers.start(work)
     }
 
     /// The same for a query that somebody asked, on threads of its own.

@@ -52,3 +52,4 @@ pub use table::{
     tags::{TagInfo, TagKind},
 };
 pub use text::{TextFunctions, TextSection};
+pub use workers::Started;

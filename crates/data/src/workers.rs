@@ -4,7 +4,10 @@
 use std::{future::Future, sync::mpsc, time::Duration};
 
 use sextant_core::Cancel;
-use tokio::runtime::{Handle, Runtime};
+use tokio::{
+    runtime::{Handle, Runtime},
+    task::JoinHandle,
+};
 
 use crate::error::{DataError, Result};
 
@@ -42,26 +45,56 @@ impl Workers {
         cancel: Option<&Cancel>,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
+        self.start(work)?.wait(cancel)
+    }
+
+    /// Begins the work and does not wait for it.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<Started<T>> {
         let runtime = self.runtime.as_ref().ok_or_else(|| DataError::engine("it is stopping"))?;
-        let (sender, receiver) = mpsc::sync_channel(1);
+        let (sender, outcome) = mpsc::sync_channel(1);
         let task = runtime.spawn(async move {
             // The caller may have gone away after a cancel; nobody misses the answer then.
             sender.send(work.await).ok();
         });
+        Ok(Started { task, outcome })
+    }
+}
+
+/// Work that has begun. Whoever drops it stops it where it next yields.
+#[derive(Debug)]
+pub struct Started<T> {
+    task: JoinHandle<()>,
+    outcome: mpsc::Receiver<Result<T>>,
+}
+
+impl<T> Started<T> {
+    /// Waits for what came of it.
+    ///
+    /// # Errors
+    /// Those of the work, and when it is cancelled.
+    pub fn wait(self, cancel: Option<&Cancel>) -> Result<T> {
         loop {
-            match receiver.recv_timeout(CANCEL_POLL) {
+            match self.outcome.recv_timeout(CANCEL_POLL) {
                 Ok(outcome) => return outcome,
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     return Err(DataError::engine("a worker thread panicked"));
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if cancel.is_some_and(Cancel::is_cancelled) {
-                        task.abort();
                         return Err(DataError::Cancelled);
                     }
                 }
             }
         }
+    }
+}
+
+impl<T> Drop for Started<T> {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     rules::TypeName,
     shape::{Fault, Fields, shown},
-    values::{self, Cell},
+    values::{self, Cell, Seen},
 };
 
 /// What the values of one column must be. A record without a value breaks `required` alone.
@@ -94,43 +94,61 @@ impl Contract {
     pub(crate) fn check<'a>(
         &self,
         fields: &Fields,
-        cell: impl Fn(&str) -> Option<&'a Cell>,
+        cell: impl Fn(&str) -> Option<Seen<'a>>,
     ) -> Result<(), Fault> {
+        let Some(Broken { column, expected }) = self.broken(cell) else { return Ok(()) };
+        let reason = match expected {
+            None => format!("`{column}` has no value"),
+            Some(expected) => {
+                let value = fields.get(column).map_or_else(String::new, shown);
+                format!("`{column}` must be {expected}, not {value}")
+            }
+        };
+        Err(Fault::new("contract", reason))
+    }
+
+    /// The first clause that does not hold.
+    pub(crate) fn broken<'a>(&self, cell: impl Fn(&str) -> Option<Seen<'a>>) -> Option<Broken<'_>> {
         for clause in &self.0 {
-            let name = &clause.column;
-            let Some(cell) = cell(name).filter(|cell| **cell != Cell::Null) else {
+            let column = clause.column.as_str();
+            let Some(seen) = cell(column).filter(|seen| *seen != Seen::Null) else {
                 if clause.required {
-                    return Err(Fault::new("contract", format!("`{name}` has no value")));
+                    return Some(Broken { column, expected: None });
                 }
                 continue;
             };
-            if let Err(expected) = clause.holds(cell) {
-                let value = fields.get(name).map_or_else(String::new, shown);
-                let reason = format!("`{name}` must be {expected}, not {value}");
-                return Err(Fault::new("contract", reason));
+            if let Err(expected) = clause.holds(seen) {
+                return Some(Broken { column, expected: Some(expected) });
             }
         }
-        Ok(())
+        None
     }
+}
+
+/// A clause that does not hold.
+pub(crate) struct Broken<'a> {
+    column: &'a str,
+    /// What its value should have been; nothing when there is none.
+    expected: Option<String>,
 }
 
 impl Clause {
     /// Otherwise what was expected.
-    fn holds(&self, cell: &Cell) -> Result<(), String> {
+    fn holds(&self, seen: Seen<'_>) -> Result<(), String> {
         if let Some(min) = &self.min
-            && order(cell, min) == Some(Ordering::Less)
+            && order(seen, min.seen()) == Some(Ordering::Less)
         {
             return Err("at least the contract's `min`".to_owned());
         }
         if let Some(max) = &self.max
-            && order(cell, max) == Some(Ordering::Greater)
+            && order(seen, max.seen()) == Some(Ordering::Greater)
         {
             return Err("at most the contract's `max`".to_owned());
         }
-        if !self.one_of.is_empty() && !self.one_of.contains(cell) {
+        if !self.one_of.is_empty() && !self.one_of.iter().any(|one| one.seen() == seen) {
             return Err("one of the contract's values".to_owned());
         }
-        if let (Some(matches), Cell::Text(text)) = (&self.matches, cell)
+        if let (Some(matches), Seen::Text(text)) = (&self.matches, seen)
             && !matches.is_match(text)
         {
             return Err(format!("text that matches {matches}"));
@@ -139,12 +157,12 @@ impl Clause {
     }
 }
 
-fn order(left: &Cell, right: &Cell) -> Option<Ordering> {
+fn order(left: Seen<'_>, right: Seen<'_>) -> Option<Ordering> {
     match (left, right) {
-        (Cell::Int(left), Cell::Int(right)) => Some(left.cmp(right)),
-        (Cell::Float(left), Cell::Float(right)) => left.partial_cmp(right),
-        (Cell::Text(left), Cell::Text(right)) => Some(left.cmp(right)),
-        (Cell::Bool(left), Cell::Bool(right)) => Some(left.cmp(right)),
+        (Seen::Int(left), Seen::Int(right)) => Some(left.cmp(&right)),
+        (Seen::Float(left), Seen::Float(right)) => left.partial_cmp(&right),
+        (Seen::Text(left), Seen::Text(right)) => Some(left.cmp(right)),
+        (Seen::Bool(left), Seen::Bool(right)) => Some(left.cmp(&right)),
         _ => None,
     }
 }

@@ -10,10 +10,15 @@
 //! that lies between the two marks is looked up in step 2.
 //!
 //! A writer that finds that another one came first begins again at 1 with the marks as they are.
+//!
+//! While a batch is being committed to the table the next one is read and sorted. Nothing of it is
+//! written before that commit is there, and one that gives the table other columns is waited for
+//! first.
 
 use std::collections::{BTreeMap, HashSet};
 
 use sextant_core::Cancel;
+use sextant_data::Started;
 
 use super::{
     ArrivalState, Feed, Landed, Marks, Plan, Record,
@@ -92,20 +97,44 @@ impl Ingest {
     ) -> Result<()> {
         self.reshape(plan, pair, commits, cancel)?;
         let mut marks = self.read_marks(plan, pair, cancel)?;
+        let mut state = pair.main.state.clone();
+        let mut begun: Option<Started<Target>> = None;
         loop {
-            if cancel.is_cancelled() {
-                return Err(DataError::Cancelled);
+            let batch = self.next_batch(plan, feed, pair, (&marks, &state), cancel);
+            if let Some(begun) = begun.take() {
+                self.finish_commit(pair, begun, commits, cancel)?;
             }
-            let records = feed.next(&marks)?;
-            if records.is_empty() {
-                return Ok(());
-            }
-            let held = self.held(plan, pair, &marks, cancel)?;
-            let batch = Batch::new(plan, pair, records, &held, &marks)?;
+            let Some(batch) = batch? else { return Ok(()) };
             marks.extend(batch.marks.clone());
-            self.commit(plan, pair, batch, cancel)?;
-            *commits += 1;
+            state.clone_from(&batch.state);
+            let other_columns = !has_columns(pair, &batch);
+            let commit = self.begin_commit(plan, pair, batch, cancel)?;
+            if other_columns {
+                self.finish_commit(pair, commit, commits, cancel)?;
+            } else {
+                begun = Some(commit);
+            }
         }
+    }
+
+    /// The records behind these marks, sorted; nothing when all has landed. It changes nothing.
+    fn next_batch(
+        &self,
+        plan: &Plan,
+        feed: &mut dyn Feed,
+        pair: &mut Pair,
+        (marks, state): (&Marks, &ArrivalState),
+        cancel: &Cancel,
+    ) -> Result<Option<Batch>> {
+        if cancel.is_cancelled() {
+            return Err(DataError::Cancelled);
+        }
+        let records = feed.next(marks)?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let held = self.held(plan, pair, marks, cancel)?;
+        Batch::new(plan, pair, records, &held, (marks, state)).map(Some)
     }
 
     /// Gives columns the types that the user wrote down since the table was made.
@@ -169,7 +198,14 @@ impl Ingest {
         Ok(held)
     }
 
-    fn commit(&self, plan: &Plan, pair: &mut Pair, batch: Batch, cancel: &Cancel) -> Result<()> {
+    /// Commits what does not fit, and begins to commit what fits.
+    fn begin_commit(
+        &self,
+        plan: &Plan,
+        pair: &mut Pair,
+        batch: Batch,
+        cancel: &Cancel,
+    ) -> Result<Started<Target>> {
         let Batch { sorted, marks, held_marks, state } = batch;
         failpoint("data.arrival.before_quarantine")?;
         if !sorted.bad.is_empty() {
@@ -184,16 +220,28 @@ impl Ingest {
         }
         failpoint("data.arrival.after_quarantine")?;
         let marks = apps(&plan.asset, &marks);
-        let (engine, rules) = (self.clone(), plan.rules.clone());
-        pair.main = self.with(&mut pair.main, cancel, move |target| async move {
+        let (engine, rules, target) = (self.clone(), plan.rules.clone(), pair.main.copy());
+        self.start(async move {
             let change = Change { rows: sorted.good, marks, state };
             if rules.key.is_empty() {
                 engine.append(target, change).await
             } else {
                 engine.upsert(target, change, &rules).await
             }
-        })?;
-        failpoint("data.arrival.after_commit")
+        })
+    }
+
+    fn finish_commit(
+        &self,
+        pair: &mut Pair,
+        begun: Started<Target>,
+        commits: &mut u64,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        pair.main = begun.wait(Some(cancel))?;
+        failpoint("data.arrival.after_commit")?;
+        *commits += 1;
+        Ok(())
     }
 
     /// Runs work on a target that it takes and gives back. When it fails the target is gone with
@@ -256,7 +304,7 @@ impl Batch {
         pair: &Pair,
         records: Vec<Record>,
         held: &Held,
-        before: &Marks,
+        (before, state): (&Marks, &ArrivalState),
     ) -> Result<Self> {
         let mut marks = Marks::new();
         let total = records.len();
@@ -269,8 +317,10 @@ impl Batch {
                 let text = format!("{partition}:{offset} was handed over twice");
                 return Err(DataError::engine(text));
             }
-            let last = marks.entry(record.partition.to_string()).or_insert(record.offset);
-            *last = (*last).max(record.offset);
+            match marks.get_mut(&*record.partition) {
+                Some(last) => *last = (*last).max(record.offset),
+                None => drop(marks.insert(record.partition.to_string(), record.offset)),
+            }
             let places = held.places.get(&*record.partition);
             if places.is_some_and(|places| places.contains(&record.offset)) {
                 known += 1;
@@ -279,7 +329,7 @@ impl Batch {
             }
         }
         let sorted = shape::sort(plan, pair.main.schema().as_deref(), fresh)?;
-        let mut state = pair.main.state.clone();
+        let mut state = state.clone();
         state.released.clear();
         state.marks.extend(marks.clone());
         state.arrived += total as u64;
@@ -291,6 +341,15 @@ impl Batch {
         }
         Ok(Self { sorted, marks, held_marks, state })
     }
+}
+
+/// Whether the table has the columns of this batch already.
+fn has_columns(pair: &Pair, batch: &Batch) -> bool {
+    let rows = batch.sorted.good.schema();
+    let table = pair.main.schema();
+    table.is_some_and(|table| {
+        rows.fields().iter().all(|field| table.fields().iter().any(|own| own == field))
+    })
 }
 
 fn apps(asset: &sextant_project::AssetId, marks: &Marks) -> Vec<(String, i64)> {

@@ -18,12 +18,14 @@ mod commits;
 mod contract;
 mod history;
 mod land;
+mod payload;
 mod quarantine;
 mod record;
 mod replay;
 mod rewrite;
 mod rules;
 mod shape;
+mod straight;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -47,10 +49,12 @@ pub(crate) use self::{
     contract::Contract,
     history::txn_mark,
     land::Pair,
+    payload::{Parts, Payload, Record},
     quarantine::rows as quarantine_rows,
     record::{build, offsets, record, record_quarantine},
     rules::{Filled, Places, Rules, instant},
     shape::{Fault, Fields, Parsed, Sorted, sort},
+    straight::{Plain, Plainly},
     values::widened,
 };
 use crate::error::{DataError, Result};
@@ -84,15 +88,27 @@ pub(crate) struct Plan {
     pub(crate) rules: Arc<Rules>,
     /// Turns what arrived into fields.
     pub(crate) decode: Decode,
+    /// Finds the records whose fields need not be taken apart to become a row.
+    pub(crate) plainly: Option<Plainly>,
 }
 
 /// The fields of a record, or why it is none. An error of the second kind is not the record's: it
 /// stops the landing.
-pub(crate) type Decode = Arc<dyn Fn(Format, &str) -> Result<Result<Parsed, Fault>> + Send + Sync>;
+pub(crate) type Decode = Arc<dyn Fn(&Record) -> Result<Result<Parsed, Fault>> + Send + Sync>;
 
 /// A way to fields that needs nothing but the text.
 pub(crate) fn plain(decode: fn(Format, &str) -> Result<Fields, Fault>) -> Decode {
-    Arc::new(move |format, text| Ok(decode(format, text).map(Parsed::from)))
+    Arc::new(move |record| Ok(decode(record.format, &record.text()?).map(Parsed::from)))
+}
+
+/// The object of a record that arrived as the text of one.
+pub(crate) fn plain_json(record: &Record) -> Option<Plain<'_>> {
+    match &record.payload {
+        Payload::Text(json) if record.format == Format::Json => {
+            Some(Plain { json, filled: [None, None] })
+        }
+        _ => None,
+    }
 }
 
 impl Plan {
@@ -148,17 +164,6 @@ pub(crate) fn fields(format: Format, text: &str) -> Result<Fields, Fault> {
         serde_json::Value::Object(fields) => Ok(fields),
         _ => Err(Fault::new("object", "it is not a JSON object")),
     }
-}
-
-/// One record as it arrived.
-#[derive(Debug, Clone)]
-pub(crate) struct Record {
-    pub(crate) partition: Arc<str>,
-    pub(crate) offset: i64,
-    /// Microseconds since 1970.
-    pub(crate) arrived_at: i64,
-    pub(crate) format: Format,
-    pub(crate) text: String,
 }
 
 /// The last offset landed of each partition.

@@ -82,6 +82,8 @@ pub(crate) fn rows(bad: &[(Record, Fault)]) -> Result<RecordBatch> {
     let text = |value: &dyn Fn(&(Record, Fault)) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(bad.iter().map(value)))
     };
+    let payloads = bad.iter().map(|(record, _)| record.text().map(std::borrow::Cow::into_owned));
+    let payloads = payloads.collect::<Result<Vec<String>>>()?;
     let times = bad.iter().map(|(record, _)| record.arrived_at);
     let never = vec![None; bad.len()];
     let columns: Vec<ArrayRef> = vec![
@@ -90,7 +92,7 @@ pub(crate) fn rows(bad: &[(Record, Fault)]) -> Result<RecordBatch> {
         text(&|(_, fault)| fault.rule.to_owned()),
         text(&|(_, fault)| fault.reason.clone()),
         text(&|(record, _)| record.format.as_str().to_owned()),
-        text(&|(record, _)| record.text.clone()),
+        Arc::new(StringArray::from(payloads)),
         Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC")),
         Arc::new(TimestampMicrosecondArray::from(never).with_timezone("UTC")),
     ];
@@ -225,7 +227,7 @@ impl Quarantined {
             offset: self.offset,
             arrived_at: self.arrived_us,
             format: Format::parse(&self.format)?,
-            text: self.payload.clone(),
+            payload: self.payload.clone().into(),
         })
     }
 }

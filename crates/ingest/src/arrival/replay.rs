@@ -39,8 +39,8 @@ pub struct Replayed {
 /// The same plan, under which a row that cannot be judged now stays where it is.
 fn patient(plan: &Plan) -> Plan {
     let decode = Arc::clone(&plan.decode);
-    let patient: Decode = Arc::new(move |format, text| {
-        let judged = decode(format, text);
+    let patient: Decode = Arc::new(move |record| {
+        let judged = decode(record);
         Ok(judged.unwrap_or_else(|error| Err(Fault::new("later", error.to_string()))))
     });
     Plan { decode: patient, ..plan.clone() }
@@ -90,7 +90,8 @@ impl Ingest {
         let mut state: ArrivalState = pair.main.state.clone();
         state.replays += 1;
         state.replayed += sorted.places.len() as u64;
-        state.released = sorted.places;
+        let places = sorted.places.iter();
+        state.released = places.map(|place| (place.partition.to_string(), place.offset)).collect();
         let mark = i64::try_from(state.replays).unwrap_or(i64::MAX);
         let marks = vec![(txn_app(&plan.asset, REPLAY), mark)];
         let (engine, rules) = (self.clone(), plan.rules.clone());

@@ -8,7 +8,10 @@ use std::{
 };
 
 use datafusion::arrow::{
-    array::RecordBatch,
+    array::{
+        ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
+    },
+    compute::interleave_record_batch,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use serde_json::{Map, Value};
@@ -16,6 +19,7 @@ use serde_json::{Map, Value};
 use super::{
     COLUMNS_MAX, Plan, Record,
     rules::{NewColumn, Rules},
+    straight::Straight,
     values::{self, Cell},
 };
 use crate::error::{DataError, Result};
@@ -63,43 +67,122 @@ pub(crate) struct Sorted {
     /// The rows that fit, with their places.
     pub(crate) good: RecordBatch,
     /// The places of those rows.
-    pub(crate) places: Vec<(String, i64)>,
+    pub(crate) places: Vec<Place>,
     /// The records that do not fit.
     pub(crate) bad: Vec<(Record, Fault)>,
+}
+
+/// Where a row is from.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Which record of the batch it was.
+    turn: usize,
+    pub(crate) partition: Arc<str>,
+    pub(crate) offset: i64,
+    arrived_at: i64,
+}
+
+impl Place {
+    fn new(turn: usize, record: Record) -> Self {
+        let Record { partition, offset, arrived_at, .. } = record;
+        Self { turn, partition, offset, arrived_at }
+    }
 }
 
 /// Sorts a batch. `table` is the present schema of the table, when there is one.
 pub(crate) fn sort(plan: &Plan, table: Option<&Schema>, records: Vec<Record>) -> Result<Sorted> {
     let rules = &*plan.rules;
-    let mut bad = Vec::new();
-    let mut checked = Checked::default();
-    let mut parsed = Vec::with_capacity(records.len());
-    for record in records {
-        let found = (plan.decode)(record.format, &record.text)?;
-        match found.and_then(|found| checked.hold(rules, &found.fields).map(|()| found)) {
-            Ok(found) => parsed.push((record, found)),
-            Err(fault) => bad.push((record, fault)),
+    let known = rules.columns(table);
+    let mut straight = plan.plainly.and_then(|plainly| Straight::new(rules, plainly, &known));
+    let mut places = Vec::with_capacity(records.len());
+    let mut others = Vec::new();
+    for (turn, record) in records.into_iter().enumerate() {
+        if straight.as_mut().is_some_and(|straight| straight.take(&record)) {
+            places.push(Place::new(turn, record));
+        } else {
+            others.push((turn, record));
         }
     }
-    let columns = columns(rules, table, &parsed);
-    let sheet = Sheet::new(rules, &columns);
-    let mut cells: Vec<Vec<Cell>> = columns.fields().iter().map(|_| Vec::new()).collect();
-    let mut kept = Vec::with_capacity(parsed.len());
-    for (record, found) in parsed {
-        match sheet.row(&found.fields) {
-            Ok(row) => {
-                for (column, cell) in cells.iter_mut().zip(row) {
-                    column.push(cell);
-                }
-                kept.push(record);
-            }
-            Err(fault) => bad.push((record, fault)),
-        }
+    let one_by_one = OneByOne::sort(plan, &known, others)?;
+    let Some(straight) = straight.filter(|straight| straight.rows() > 0) else {
+        let OneByOne { columns, arrays, places, bad } = one_by_one;
+        let good = with_places(rules, &columns, arrays, &places)?;
+        return Ok(Sorted { good, places, bad });
+    };
+    let OneByOne { columns, arrays, places: other_places, bad } = one_by_one;
+    let mut straight = straight.finish().map_err(DataError::engine)?;
+    let new = columns.fields().iter().skip(straight.len());
+    straight.extend(new.map(|field| new_null_array(field.data_type(), places.len())));
+    let rows = with_places(rules, &columns, straight, &places)?;
+    if other_places.is_empty() {
+        return Ok(Sorted { good: rows, places, bad });
     }
-    let good = with_places(rules, &columns, cells, &kept)?;
-    let places =
-        kept.into_iter().map(|record| (record.partition.to_string(), record.offset)).collect();
+    let others = with_places(rules, &columns, arrays, &other_places)?;
+    let (good, places) = in_turn([rows, others], [places, other_places])?;
     Ok(Sorted { good, places, bad })
+}
+
+/// The rows of both in the order of their records.
+fn in_turn(
+    batches: [RecordBatch; 2],
+    places: [Vec<Place>; 2],
+) -> Result<(RecordBatch, Vec<Place>)> {
+    let both = places.into_iter().enumerate();
+    let mut placed: Vec<(Place, (usize, usize))> = both
+        .flat_map(|(which, places)| {
+            places.into_iter().enumerate().map(move |(row, place)| (place, (which, row)))
+        })
+        .collect();
+    placed.sort_unstable_by_key(|(place, _)| place.turn);
+    let (places, rows): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
+    let good = interleave_record_batch(&[&batches[0], &batches[1]], &rows);
+    Ok((good.map_err(DataError::engine)?, places))
+}
+
+/// Records that were taken apart, and the columns that they have and give.
+struct OneByOne {
+    columns: SchemaRef,
+    arrays: Vec<ArrayRef>,
+    places: Vec<Place>,
+    bad: Vec<(Record, Fault)>,
+}
+
+impl OneByOne {
+    fn sort(plan: &Plan, known: &SchemaRef, records: Vec<(usize, Record)>) -> Result<Self> {
+        let rules = &*plan.rules;
+        let mut bad = Vec::new();
+        let mut checked = Checked::default();
+        let mut parsed = Vec::with_capacity(records.len());
+        for (turn, record) in records {
+            let found = (plan.decode)(&record)?;
+            match found.and_then(|found| checked.hold(rules, &found.fields).map(|()| found)) {
+                Ok(found) => parsed.push((turn, record, found)),
+                Err(fault) => bad.push((record, fault)),
+            }
+        }
+        let columns = columns(rules, known, &parsed);
+        let sheet = Sheet::new(rules, &columns);
+        let mut cells: Vec<Vec<Cell>> = columns.fields().iter().map(|_| Vec::new()).collect();
+        let mut places = Vec::with_capacity(parsed.len());
+        for (turn, record, found) in parsed {
+            match sheet.row(&found.fields) {
+                Ok(row) => {
+                    for (column, cell) in cells.iter_mut().zip(row) {
+                        column.push(cell);
+                    }
+                    places.push(Place::new(turn, record));
+                }
+                Err(fault) => bad.push((record, fault)),
+            }
+        }
+        let arrays = cells
+            .into_iter()
+            .zip(columns.fields())
+            .map(|(column, field)| values::array(column, field.data_type()))
+            .collect::<Result<_, _>>()
+            .map_err(DataError::engine)?;
+        Ok(Self { columns, arrays, places, bad })
+    }
 }
 
 /// The names of the last record that was checked: nearly always the next one has the same.
@@ -121,8 +204,7 @@ impl Checked {
 fn check_names(rules: &Rules, fields: &Fields) -> Result<(), Fault> {
     let mut seen: HashMap<String, &str> = HashMap::new();
     for name in fields.keys() {
-        let odd = |c: char| c.is_control() || NAME_REFUSED.contains(&c);
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(odd) {
+        if is_odd(name) {
             let shown: String = name.chars().take(SHOWN_CHARS).collect();
             let reason = format!("`{shown}` cannot be a column's name");
             return Err(Fault::new("column_name", reason));
@@ -139,20 +221,29 @@ fn check_names(rules: &Rules, fields: &Fields) -> Result<(), Fault> {
     Ok(())
 }
 
+fn is_odd(name: &str) -> bool {
+    let odd = |c: char| c.is_control() || NAME_REFUSED.contains(&c);
+    name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(odd)
+}
+
+/// Whether a record's field may have this name.
+pub(super) fn can_be_named(rules: &Rules, name: &str) -> bool {
+    !is_odd(name) && !rules.places.has(name)
+}
+
 /// The columns after this batch. Without any column to begin with, the batch decides them.
-fn columns(rules: &Rules, table: Option<&Schema>, parsed: &[(Record, Parsed)]) -> SchemaRef {
-    let known = rules.columns(table);
+fn columns(rules: &Rules, known: &SchemaRef, parsed: &[(usize, Record, Parsed)]) -> SchemaRef {
     let first = known.fields().iter().all(|field| rules.places.fills(field.name()));
     if !first && rules.on_new_column != NewColumn::Add {
-        return known;
+        return Arc::clone(known);
     }
     let taken: HashMap<String, ()> =
         known.fields().iter().map(|field| (field.name().to_lowercase(), ())).collect();
     let mut found: BTreeMap<usize, (String, DataType)> = BTreeMap::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    let fields = parsed
-        .iter()
-        .flat_map(|(_, found)| found.fields.iter().map(move |field| (field, found.types.as_ref())));
+    let fields = parsed.iter().flat_map(|(_, _, found)| {
+        found.fields.iter().map(move |field| (field, found.types.as_ref()))
+    });
     let exact: HashSet<&str> = known.fields().iter().map(|field| field.name().as_str()).collect();
     for ((name, value), types) in fields {
         if exact.contains(name.as_str()) {
@@ -217,7 +308,7 @@ impl<'a> Sheet<'a> {
                 Fault::new("type", reason)
             })?;
         }
-        let cell = |name: &str| self.by_name.get(name).map(|at| &row[*at]);
+        let cell = |name: &str| self.by_name.get(name).map(|at| row[*at].seen());
         self.rules.contract.check(fields, cell)?;
         for key in &self.rules.key {
             let at = self.by_name.get(key.as_str()).copied();
@@ -253,25 +344,25 @@ pub(super) fn shown(value: &Value) -> String {
 fn with_places(
     rules: &Rules,
     columns: &Schema,
-    cells: Vec<Vec<Cell>>,
-    kept: &[Record],
+    mut arrays: Vec<ArrayRef>,
+    places: &[Place],
 ) -> Result<RecordBatch> {
     let mut fields: Vec<Field> =
         columns.fields().iter().map(|field| field.as_ref().clone()).collect();
-    let mut arrays = Vec::with_capacity(fields.len() + 3);
-    for (column, field) in cells.into_iter().zip(columns.fields()) {
-        arrays.push(values::array(column, field.data_type()).map_err(DataError::engine)?);
-    }
     for field in rules.places.fields() {
-        let cell = |record: &Record| match field.name().as_str() {
+        arrays.push(match field.name().as_str() {
             name if Some(name) == rules.places.partition => {
-                Cell::Text(record.partition.to_string())
+                let names = places.iter().map(|place| &*place.partition);
+                Arc::new(StringArray::from_iter_values(names))
             }
-            name if name == rules.places.offset => Cell::Int(record.offset),
-            _ => Cell::Int(record.arrived_at),
-        };
-        let column = kept.iter().map(cell).collect();
-        arrays.push(values::array(column, field.data_type()).map_err(DataError::engine)?);
+            name if name == rules.places.offset => {
+                Arc::new(Int64Array::from_iter_values(places.iter().map(|place| place.offset)))
+            }
+            _ => {
+                let times = places.iter().map(|place| place.arrived_at);
+                Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+            }
+        });
         fields.push(field);
     }
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(DataError::engine)

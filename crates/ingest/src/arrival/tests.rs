@@ -10,11 +10,11 @@ use sextant_core::Cancel;
 
 use super::{
     ColumnContract, Contract, Fault, Feed, Format, Marks, NewColumn, Places, Plan, Record, Rules,
-    TypeName, plain,
+    TypeName, plain, plain_json,
     shape::{Sorted, sort},
 };
 use crate::{
-    error::Result,
+    error::{DataError, Result},
     tests::{Bench, stop_next_at},
 };
 use sextant_data::content;
@@ -41,6 +41,7 @@ fn plan(schema: &[(&str, TypeName)], on_new_column: NewColumn) -> Plan {
             Ok(Value::Object(fields)) => Ok(fields),
             _ => Err(Fault::new("json", "no")),
         }),
+        plainly: Some(plain_json),
     }
 }
 
@@ -50,7 +51,7 @@ fn sorted(plan: &Plan, table: Option<&Schema>, texts: &[&str]) -> Sorted {
         offset: offset as i64,
         arrived_at: 0,
         format: Format::Json,
-        text: (*text).to_owned(),
+        payload: (*text).to_owned().into(),
     };
     sort(plan, table, texts.iter().enumerate().map(record).collect()).unwrap()
 }
@@ -193,6 +194,72 @@ fn names_that_a_table_cannot_have_are_refused_one_by_one() {
     }
 }
 
+#[test]
+fn a_row_is_the_same_whichever_way_it_goes_into_columns() {
+    use TypeName::{Bigint, Boolean, Date, Double, Text, Timestamp};
+    let schema = [
+        ("n", Bigint),
+        ("x", Double),
+        ("b", Boolean),
+        ("t", Text),
+        ("d", Date),
+        ("at", Timestamp),
+        ("_Offset", Bigint),
+        ("twin", Bigint),
+        ("Twin", Bigint),
+        ("a b", Text),
+    ];
+    let texts = [
+        r#"{"n":1,"x":1.5,"b":true,"t":"x","d":"2026-11-23","at":"2026-11-23T10:00:00Z"}"#,
+        r#"{"t":"a \"quoted\" \u00fc","n":-4,"x":3,"b":null}"#,
+        r#"{"t":{"deep":[1,2.0,null,{"a":"b"}]},"n":5.0}"#,
+        r#"{"t":18446744073709551615,"x":9007199254740993}"#,
+        r#"{"t":[1.0,1e3,true],"x":-0.0}"#,
+        r#"{"n":9}"#,
+        r#"{"n":9223372036854775808}"#,
+        r#"{"n":1,"n":2}"#,
+        r#"{"n":null,"n":3}"#,
+        r#"{"n":1,"unknown":null}"#,
+        r#"{"n":1,"unknown":"x"}"#,
+        r#"{"N":1}"#,
+        r#"{"n":1} trailing"#,
+        r#"{"n":1"#,
+        r#"{"x":1e999}"#,
+        r#"{"d":"soon"}"#,
+        r#"{"b":"true"}"#,
+        r#"{"_offset":1}"#,
+        r#"{"_Offset":1}"#,
+        r#"{"twin":1}"#,
+        r#"{"twin":1,"Twin":2}"#,
+        r#"{"a b":"x"}"#,
+        r#"{"t":"\ud800"}"#,
+        "{}",
+        "[1]",
+        "null",
+        "",
+    ];
+    let said: ColumnContract = serde_json::from_value(json!({ "min": -5, "max": 8 })).unwrap();
+    for on_new_column in [NewColumn::Add, NewColumn::Quarantine, NewColumn::Ignore] {
+        let mut straight = plan(&schema, on_new_column);
+        let mut rules = (*straight.rules).clone();
+        let contract = [("n".to_owned(), said.clone())].into();
+        rules.contract = Contract::of(&contract, &rules.schema).unwrap();
+        straight.rules = Arc::new(rules);
+        let one_by_one = Plan { plainly: None, ..straight.clone() };
+        let outcome = |plan: &Plan, texts: &[&str]| {
+            let Sorted { good, places, bad } = sorted(plan, None, texts);
+            let places: Vec<i64> = places.iter().map(|place| place.offset).collect();
+            let bad: Vec<_> =
+                bad.iter().map(|(record, fault)| (record.offset, fault.clone())).collect();
+            (good, places, bad)
+        };
+        for alone in texts {
+            assert_eq!(outcome(&straight, &[alone]), outcome(&one_by_one, &[alone]), "{alone}");
+        }
+        assert_eq!(outcome(&straight, &texts), outcome(&one_by_one, &texts));
+    }
+}
+
 /// A source with two partitions that takes at most so many records of each into a batch.
 struct Cut([usize; 2]);
 
@@ -206,16 +273,39 @@ impl Feed for Cut {
                 offset,
                 arrived_at: 0,
                 format: Format::Json,
-                text: if offset % 2 == 0 {
-                    json!({ "a": offset }).to_string()
+                payload: if offset % 2 == 0 {
+                    json!({ "a": offset }).to_string().into()
                 } else {
-                    "bad".into()
+                    "bad".to_owned().into()
                 },
             };
             records.extend((first..8).take(most).map(record));
         }
         Ok(records)
     }
+}
+
+/// A source that gives so many batches, and then none because of an error.
+struct Breaking(usize);
+
+impl Feed for Breaking {
+    fn next(&mut self, marks: &Marks) -> Result<Vec<Record>> {
+        self.0 = self.0.checked_sub(1).ok_or_else(|| DataError::engine("gone"))?;
+        Cut([3, 3]).next(marks)
+    }
+}
+
+#[test]
+fn what_was_begun_before_a_source_broke_is_landed() {
+    let bench = Bench::new(&[]);
+    let mut plan = plan(&[("a", TypeName::Bigint)], NewColumn::Add);
+    plan.partitions.push("1".to_owned());
+    assert!(bench.engine.land(&plan, &mut Breaking(2), &Cancel::new()).is_err());
+    let balance = bench.engine.balance(&plan, &Cancel::new()).unwrap();
+    assert_eq!((balance.arrived, balance.landed), (12, 6), "both batches");
+    let landed = bench.engine.land(&plan, &mut Cut([8, 8]), &Cancel::new()).unwrap();
+    assert_eq!((landed.table.rows, landed.quarantine.unwrap().rows, landed.commits), (8, 8, 1));
+    assert!(bench.engine.balance(&plan, &Cancel::new()).unwrap().is_even());
 }
 
 #[test]

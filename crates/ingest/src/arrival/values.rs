@@ -32,6 +32,32 @@ pub(crate) enum Cell {
     Decimal(i128),
 }
 
+/// A value as a contract sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Seen<'a> {
+    Null,
+    Text(&'a str),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    Bytes(&'a [u8]),
+    Decimal(i128),
+}
+
+impl Cell {
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        match self {
+            Self::Null => Seen::Null,
+            Self::Text(text) => Seen::Text(text),
+            Self::Int(value) => Seen::Int(*value),
+            Self::Float(value) => Seen::Float(*value),
+            Self::Bool(value) => Seen::Bool(*value),
+            Self::Bytes(bytes) => Seen::Bytes(bytes),
+            Self::Decimal(value) => Seen::Decimal(*value),
+        }
+    }
+}
+
 /// The value as the column's type; `None` when it does not fit. `loose` reads text as the type.
 pub(crate) fn fit(value: &Value, wanted: &DataType, loose: bool) -> Option<Cell> {
     if value.is_null() {

@@ -34,7 +34,7 @@ use sextant_project::{Asset, AssetFile, AssetId, AssetKind, parse_asset_toml};
 use self::way::{Way as _, WayIn};
 pub(crate) use self::{
     adbc::CODES as ADBC_CODES,
-    kafka::{CODES as KAFKA_CODES, bytes_of},
+    kafka::{CODES as KAFKA_CODES, bytes_of, written_down},
     postgres::CODES as POSTGRES_CODES,
 };
 pub use self::{

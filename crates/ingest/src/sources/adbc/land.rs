@@ -120,6 +120,7 @@ impl AdbcAsset {
                 loose: false,
             }),
             decode: arrival::plain(arrival::fields),
+            plainly: None,
         }
     }
 

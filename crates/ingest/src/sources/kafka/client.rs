@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -26,10 +27,13 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long a partition may give nothing before its end: a broker restarts in less.
 const STALL: Duration = Duration::from_secs(60);
 /// Most records that one poll gives.
-const POLL_RECORDS_MAX: usize = 5_000;
+const POLL_RECORDS_MAX: usize = 25_000;
+/// Most records that the client holds. What an answer has beyond this is thrown away and asked for
+/// again, so it is more than an answer of small, compressed records has.
+const HELD_RECORDS_MAX: usize = 100_000;
 /// Most bytes of one answer, and of one partition in it.
-const FETCH_BYTES_MAX: i32 = 16 << 20;
-const PARTITION_BYTES_MAX: i32 = 4 << 20;
+const FETCH_BYTES_MAX: i32 = 4 << 20;
+const PARTITION_BYTES_MAX: i32 = 1 << 20;
 
 /// A position in each partition.
 pub(crate) type Offsets = BTreeMap<i32, i64>;
@@ -123,7 +127,7 @@ impl Topic {
             .enable_auto_commit(false)
             .metrics_push(false)
             .max_poll_records(i32::try_from(POLL_RECORDS_MAX).unwrap_or(i32::MAX))
-            .max_buffered_records(i32::try_from(2 * POLL_RECORDS_MAX).unwrap_or(i32::MAX))
+            .max_buffered_records(i32::try_from(HELD_RECORDS_MAX).unwrap_or(i32::MAX))
             .fetch_max_bytes(FETCH_BYTES_MAX)
             .max_partition_fetch_bytes(PARTITION_BYTES_MAX)
             .initial_offsets(starts)
@@ -133,7 +137,7 @@ impl Topic {
         let partitions = from.keys().copied().collect();
         consumer.assign(&self.name, partitions).await.map_err(fault)?;
         let (topic, brokers) = (self.name.clone(), self.brokers.clone());
-        Ok(Reader { consumer, topic, brokers })
+        Ok(Reader { consumer, topic, brokers, spare: Mutex::default() })
     }
 
     /// Writes down where a group stands, for those who watch its lag.
@@ -153,6 +157,8 @@ pub(crate) struct Reader {
     consumer: Consumer,
     topic: String,
     brokers: String,
+    /// What the last poll gave beyond the batch.
+    spare: Mutex<Vec<ConsumerRecord>>,
 }
 
 impl Reader {
@@ -164,10 +170,10 @@ impl Reader {
         records_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<ConsumerRecord>> {
-        let mut found = Vec::new();
-        let mut bytes = 0;
+        let mut found = std::mem::take(&mut *self.spare());
+        let mut bytes = found.iter().map(size).sum::<usize>();
         let mut moved = Instant::now();
-        while found.len() + POLL_RECORDS_MAX <= records_max && bytes < bytes_max {
+        while found.len() < records_max && bytes < bytes_max {
             let open = self.open_partitions(ends).await;
             if open == 0 {
                 break;
@@ -195,7 +201,14 @@ impl Reader {
                 return Err(KafkaFault::Unreachable { brokers, reason }.into());
             }
         }
+        if found.len() > records_max {
+            *self.spare() = found.split_off(records_max);
+        }
         Ok(found)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<ConsumerRecord>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many partitions are not read to their end. Those that are get no more requests.

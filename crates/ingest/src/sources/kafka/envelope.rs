@@ -1,10 +1,9 @@
-//! How is a record of Kafka written down as text, and read again? Landing and quarantine keep one
-//! text a record; this one holds all that Kafka has: key, headers and value. Bytes that are not
-//! UTF-8 are kept as `{"hex": "…"}`, so nothing is changed.
+//! What does a record of Kafka hold, and how is it written down as text and read again? Landing reads
+//! its parts; quarantine keeps one text a record, which holds all that Kafka has: key, headers and
+//! value. Bytes that are not UTF-8 are kept as `{"hex": "…"}`, so nothing is changed.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use krafka::ConsumerRecord;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, MapAccess, Visitor},
@@ -13,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::{HEADERS, KEY, VALUE, avro::Schemas};
 use crate::{
-    arrival::{self, Fault, Fields, Format, Parsed},
-    error::Result as Landing,
+    arrival::{self, Fault, Fields, Format, Parsed, Parts, Payload, Plain, Record},
+    error::{DataError, Result as Landing},
 };
 
 /// The key under which bytes are kept that are not text.
@@ -112,25 +111,45 @@ pub(crate) fn bytes_of(value: &Value) -> Option<Vec<u8>> {
     hex::decode(fields.get(HEX)?.as_str()?).ok()
 }
 
-/// The text of a record.
-pub(crate) fn text(record: &ConsumerRecord) -> Result<String, serde_json::Error> {
-    let bytes = |bytes: &Option<bytes::Bytes>| bytes.as_deref().map(Bytes::new);
-    let headers = record.headers.iter().map(|(name, value)| (name.clone(), bytes(value)));
-    let envelope = Envelope {
-        key: bytes(&record.key),
-        headers: headers.collect(),
-        value: bytes(&record.value),
-    };
-    serde_json::to_string(&envelope)
+impl Envelope {
+    fn of(parts: &Parts) -> Self {
+        let bytes = |bytes: &Option<bytes::Bytes>| bytes.as_deref().map(Bytes::new);
+        let headers = parts.headers.iter().map(|(name, value)| (name.clone(), bytes(value)));
+        Self { key: bytes(&parts.key), headers: headers.collect(), value: bytes(&parts.value) }
+    }
 }
 
-fn open(text: &str) -> Result<Envelope, Fault> {
-    serde_json::from_str(text).map_err(|error| Fault::new("record", error.to_string()))
+/// The text of a record.
+pub(crate) fn written_down(parts: &Parts) -> Landing<String> {
+    serde_json::to_string(&Envelope::of(parts)).map_err(DataError::engine)
+}
+
+fn open(record: &Record) -> Result<Envelope, Fault> {
+    match &record.payload {
+        Payload::Parts(parts) => Ok(Envelope::of(parts)),
+        Payload::Text(text) => {
+            serde_json::from_str(text).map_err(|error| Fault::new("record", error.to_string()))
+        }
+    }
+}
+
+/// The value of a record that is text and has a key that is text or none.
+pub(crate) fn plainly(record: &Record) -> Option<Plain<'_>> {
+    let Payload::Parts(parts) = &record.payload else { return None };
+    let json = std::str::from_utf8(parts.value.as_deref()?).ok()?;
+    let key = parts.key.as_deref().map(std::str::from_utf8).transpose().ok()?;
+    let headers = (!parts.headers.is_empty()).then(|| {
+        let headers = Envelope::of(&Parts { headers: parts.headers.clone(), ..Parts::default() });
+        shown(&headers.headers)
+    });
+    let key = key.map(|key| (KEY, Cow::Borrowed(key)));
+    let headers = headers.map(|headers| (HEADERS, Cow::Owned(headers)));
+    Some(Plain { json, filled: [key, headers] })
 }
 
 /// The fields of a record whose value is a JSON object.
-pub(crate) fn decode_json(_: Format, text: &str) -> Result<Fields, Fault> {
-    let Envelope { key, headers, value } = open(text)?;
+pub(crate) fn decode_json(record: &Record) -> Result<Fields, Fault> {
+    let Envelope { key, headers, value } = open(record)?;
     let mut fields = match value {
         Some(Bytes::Text(value)) => arrival::fields(Format::Json, &value)?,
         Some(Bytes::Other { .. }) => return Err(Fault::new("utf8", "the value is not UTF-8")),
@@ -161,8 +180,8 @@ fn check_ours(fields: &Fields) -> Result<(), Fault> {
 
 /// The fields of a record whose value is Avro with the number of its schema; its key is kept as it
 /// is.
-pub(crate) fn decode_avro(schemas: &Schemas, text: &str) -> Landing<Result<Parsed, Fault>> {
-    let parts = open(text).and_then(|record| {
+pub(crate) fn decode_avro(schemas: &Schemas, record: &Record) -> Landing<Result<Parsed, Fault>> {
+    let parts = open(record).and_then(|record| {
         let value = record.value.ok_or_else(tombstone)?.raw()?;
         Ok((value, record.key, record.headers))
     });
@@ -182,8 +201,8 @@ pub(crate) fn decode_avro(schemas: &Schemas, text: &str) -> Landing<Result<Parse
 }
 
 /// The fields of a record whose value is kept as it is.
-pub(crate) fn decode_raw(_: Format, text: &str) -> Result<Fields, Fault> {
-    let Envelope { key, headers, value } = open(text)?;
+pub(crate) fn decode_raw(record: &Record) -> Result<Fields, Fault> {
+    let Envelope { key, headers, value } = open(record)?;
     let mut fields = Fields::new();
     for (name, bytes) in [(KEY, key), (VALUE, value)] {
         if let Some(bytes) = bytes {
@@ -196,6 +215,10 @@ pub(crate) fn decode_raw(_: Format, text: &str) -> Result<Fields, Fault> {
 
 fn put_headers(fields: &mut Fields, headers: &[(String, Option<Bytes>)]) {
     if !headers.is_empty() {
-        fields.insert(HEADERS.to_owned(), json!(headers).to_string().into());
+        fields.insert(HEADERS.to_owned(), shown(headers).into());
     }
+}
+
+fn shown(headers: &[(String, Option<Bytes>)]) -> String {
+    json!(headers).to_string()
 }

@@ -9,14 +9,14 @@ use sextant_core::Cancel;
 use super::{
     OnLost,
     client::{Offsets, Reader, Topic},
-    envelope,
     fault::KafkaFault,
 };
 use crate::{
     Ingest,
-    arrival::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Feed, Format, Marks, Record},
-    error::{DataError, Result},
+    arrival::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Feed, Format, Marks, Parts, Payload, Record},
+    error::Result,
 };
+use sextant_data::Started;
 
 /// The name of a partition, as Kafka writes it: `orders-0`.
 pub(super) fn name_of(topic: &str, partition: i32) -> Arc<str> {
@@ -35,6 +35,8 @@ pub(crate) struct TopicFeed {
     /// Where a partition ended when the build began.
     ends: Offsets,
     reader: Option<Arc<Reader>>,
+    /// The batch behind those that were handed over, which is being read while they are landed.
+    ahead: Option<Started<Vec<ConsumerRecord>>>,
     /// The marks behind which the reader stands.
     handed: Marks,
     lost: BTreeMap<String, (i64, i64)>,
@@ -62,6 +64,7 @@ impl TopicFeed {
             firsts,
             ends,
             reader: None,
+            ahead: None,
             handed: Marks::new(),
             lost: BTreeMap::new(),
         })
@@ -143,39 +146,57 @@ impl TopicFeed {
         let open = async move { topic.reader(&starts).await };
         let reader = Arc::new(self.engine.block(Some(&self.cancel), open)?);
         self.reader = Some(Arc::clone(&reader));
+        self.ahead = None;
         self.handed.clone_from(marks);
         Ok(reader)
     }
 
-    fn record(&self, record: &ConsumerRecord) -> Result<Record> {
+    fn record(&self, record: ConsumerRecord) -> Record {
         let known = self.names.get(&record.partition).cloned();
-        Ok(Record {
+        let ConsumerRecord { key, headers, value, .. } = record;
+        Record {
             partition: known.unwrap_or_else(|| name_of(&self.topic.name, record.partition)),
             offset: record.offset,
             arrived_at: record.timestamp.max(0).saturating_mul(1000),
             format: Format::Kafka,
-            text: envelope::text(record).map_err(DataError::engine)?,
-        })
+            payload: Payload::Parts(Parts { key, headers, value }),
+        }
+    }
+
+    /// Begins to read a batch.
+    fn start(&self, reader: Arc<Reader>) -> Result<Started<Vec<ConsumerRecord>>> {
+        let ends = self.ends.clone();
+        self.engine
+            .start(async move { reader.read(&ends, BATCH_RECORDS_MAX, BATCH_BYTES_MAX).await })
     }
 }
 
 impl Feed for TopicFeed {
     fn next(&mut self, marks: &Marks) -> Result<Vec<Record>> {
         let reader = self.reader(marks)?;
-        let ends = self.ends.clone();
-        let found = self.engine.block(Some(&self.cancel), async move {
-            reader.read(&ends, BATCH_RECORDS_MAX, BATCH_BYTES_MAX).await
-        })?;
-        let mut records = Vec::with_capacity(found.len());
-        for record in &found {
-            let record = self.record(record)?;
-            // What is at or below a mark has landed.
-            if self.handed.get(&*record.partition).is_none_or(|mark| record.offset > *mark) {
-                records.push(record);
-            }
+        let ahead = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => self.start(Arc::clone(&reader))?,
+        };
+        let outcome = ahead.wait(Some(&self.cancel));
+        if outcome.is_err() {
+            // It may have moved past records that nobody has seen.
+            self.reader = None;
         }
+        let found = outcome?;
+        if !found.is_empty() {
+            self.ahead = Some(self.start(reader)?);
+        }
+        // What is at or below a mark has landed.
+        let records = found.into_iter().map(|record| self.record(record)).filter(|record| {
+            self.handed.get(&*record.partition).is_none_or(|mark| record.offset > *mark)
+        });
+        let records: Vec<Record> = records.collect();
         for record in &records {
-            self.handed.insert(record.partition.to_string(), record.offset);
+            match self.handed.get_mut(&*record.partition) {
+                Some(mark) => *mark = record.offset,
+                None => drop(self.handed.insert(record.partition.to_string(), record.offset)),
+            }
         }
         Ok(records)
     }

@@ -31,14 +31,18 @@ use self::{
     client::{Offsets, Topic},
     feed::TopicFeed,
 };
-pub(crate) use self::{envelope::bytes_of, fault::CODES, follow::TopicFollower};
+pub(crate) use self::{
+    envelope::{bytes_of, written_down},
+    fault::CODES,
+    follow::TopicFollower,
+};
 
 use super::way::{Common, Way, contract, refuse};
 use crate::{
     Ingest,
     arrival::{
-        self, ColumnContract, Contract, Decode, Filled, NewColumn, OFFSET, Places, Plan, Rules,
-        TypeName, plain,
+        self, ColumnContract, Contract, Decode, Filled, NewColumn, OFFSET, Parsed, Places, Plan,
+        Rules, TypeName,
     },
     error::{DataError, Result},
 };
@@ -301,13 +305,14 @@ impl Way for KafkaAsset {
             KafkaFormat::Raw => WITH_RAW,
             KafkaFormat::Avro => WITH_AVRO,
         };
-        let decode = match &self.schemas {
+        let json = self.config.format == KafkaFormat::Json;
+        let decode: Decode = match &self.schemas {
             Some(schemas) => {
                 let schemas = Arc::clone(schemas);
-                Arc::new(move |_, text: &str| envelope::decode_avro(&schemas, text)) as Decode
+                Arc::new(move |record| envelope::decode_avro(&schemas, record))
             }
-            None if self.config.format == KafkaFormat::Raw => plain(envelope::decode_raw),
-            None => plain(envelope::decode_json),
+            None if json => Arc::new(|record| Ok(envelope::decode_json(record).map(Parsed::from))),
+            None => Arc::new(|record| Ok(envelope::decode_raw(record).map(Parsed::from))),
         };
         Plan {
             asset: self.common.id.clone(),
@@ -329,6 +334,7 @@ impl Way for KafkaAsset {
                 loose: false,
             }),
             decode,
+            plainly: json.then_some(envelope::plainly),
         }
     }
 

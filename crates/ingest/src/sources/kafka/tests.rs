@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use sextant_core::Cancel;
 use tokio::runtime::Runtime;
 
-use crate::tests::{Bench, failure};
+use crate::{
+    arrival::{Format, Parts, Payload, Record as Arrived},
+    tests::{Bench, failure},
+};
 
 /// One broker for all tests, each with a topic of its own.
 static BROKER: LazyLock<(Runtime, FakeBroker)> = LazyLock::new(|| {
@@ -307,13 +310,47 @@ fn a_broker_that_restarts_is_waited_for() {
 }
 
 #[test]
+fn a_batch_ends_where_it_must_and_the_next_one_goes_on_there() {
+    let (topic, _) = source(2);
+    let values = (0..7).map(|n| Record::new(&*topic, n.to_string()).partition(n % 2));
+    send_records(values.collect());
+    let offsets = wait(async {
+        let brokers = [BROKER.1.bootstrap_servers()];
+        let topic = super::client::Topic::open(&brokers, &topic, None).await.unwrap();
+        let ends = topic.ends().await.unwrap();
+        let reader = topic.reader(&topic.firsts().await.unwrap()).await.unwrap();
+        let mut offsets = Vec::new();
+        for expected in [3, 3, 1, 0] {
+            let found = reader.read(&ends, 3, usize::MAX).await.unwrap();
+            assert_eq!(found.len(), expected);
+            offsets.extend(found.iter().map(|record| (record.partition, record.offset)));
+        }
+        offsets
+    });
+    let of = |partition: i32| -> Vec<i64> {
+        offsets.iter().filter(|place| place.0 == partition).map(|place| place.1).collect()
+    };
+    assert_eq!((of(0), of(1)), (vec![0, 1, 2, 3], vec![0, 1, 2]));
+}
+
+#[test]
 fn what_is_written_down_of_a_record_is_read_back() {
     let none: Option<bytes::Bytes> = None;
     let some = |bytes: &'static [u8]| Some(bytes::Bytes::from_static(bytes));
     for value in [none, some(b""), some(b"{\"hex\":\"00\"}"), some(&[0xc3, 0x28])] {
-        let record = krafka::ConsumerRecord::new("t", 0, 0, value.clone(), value.clone());
-        let text = super::envelope::text(&record).unwrap();
-        let fields = super::envelope::decode_raw(crate::arrival::Format::Kafka, &text).unwrap();
+        let headers = vec![("h".to_owned(), value.clone())];
+        let parts = Parts { key: value.clone(), headers, value: value.clone() };
+        let record = |payload| Arrived {
+            partition: "t-0".into(),
+            offset: 0,
+            arrived_at: 0,
+            format: Format::Kafka,
+            payload,
+        };
+        let fields = super::envelope::decode_raw(&record(Payload::Parts(parts.clone()))).unwrap();
+        let text = super::written_down(&parts).unwrap();
+        let again = super::envelope::decode_raw(&record(text.into())).unwrap();
+        assert_eq!(fields, again);
         let read =
             |name: &str| fields.get(name).map(|value: &Value| super::bytes_of(value).unwrap());
         let expected = value.as_deref().map(<[u8]>::to_vec);

@@ -309,6 +309,7 @@ impl Way for PostgresAsset {
             decode: arrival::plain(|_, _| {
                 Err(Fault::new("replay", "its source puts it through, not this"))
             }),
+            plainly: None,
         }
     }
 

@@ -409,7 +409,7 @@ impl Feed for LogFeed {
                 offset: i64::try_from(sequence).unwrap_or(i64::MAX),
                 arrived_at: header.arrived_at,
                 format: header.format,
-                text: String::from_utf8_lossy(text).into_owned(),
+                payload: String::from_utf8_lossy(text).into_owned().into(),
             });
             records.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX
         })?;

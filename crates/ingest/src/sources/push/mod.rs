@@ -173,6 +173,7 @@ impl Way for PushAsset {
                 loose: false,
             }),
             decode: arrival::plain(decode),
+            plainly: Some(arrival::plain_json),
         }
     }
 

@@ -214,6 +214,7 @@ impl Way for RecordsAsset {
                 loose: true,
             }),
             decode: arrival::plain(arrival::fields),
+            plainly: Some(arrival::plain_json),
         }
     }
 

@@ -77,7 +77,7 @@ fn damaged(path: &str, error: &dyn std::fmt::Display) -> DataError {
 
 fn record(path: &Arc<str>, offset: usize, format: Format, text: String) -> Record {
     let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-    Record { partition: Arc::clone(path), offset, arrived_at: 0, format, text }
+    Record { partition: Arc::clone(path), offset, arrived_at: 0, format, payload: text.into() }
 }
 
 fn of_lines(path: &str, bytes: &[u8]) -> Contents {
