@@ -6,8 +6,9 @@
 //! of the digest of the rows that were handed over. Equal histories give equal contents; tables
 //! with equal rows that grew in other steps do not.
 //!
-//! The rows are hashed in arrow's row format. Ids of tables may change when that format does, which
-//! costs one rebuild; data is never lost by it.
+//! A whole table's rows are hashed in arrow's row format, the rows of a batch in arrow's format of
+//! streams. Ids of tables may change when these formats do, which costs one rebuild; data is never
+//! lost by it.
 //!
 //! A table that is changed in place is not read whole for each change. Its content is chained: the
 //! digest of the content before and of what the commit did, which is the digest of every data file
@@ -23,6 +24,7 @@ use datafusion::arrow::{
     compute::cast,
     datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
+    ipc::writer::StreamWriter,
     row::{RowConverter, SortField},
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,8 @@ use sextant_core::{Digest, DigestHasher, canonical_json};
 
 /// Changes when the digest of the same rows would.
 const CONTENT_FORMAT: &str = "sextant-table-1";
+/// Changes when the digest of the same batch would.
+const ROWS_FORMAT: &str = "sextant-rows-1";
 /// Changes when the content of the same changes would.
 const CHAIN_FORMAT: &str = "sextant-chain-1";
 
@@ -194,6 +198,18 @@ pub fn content_digest(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Dig
         hasher.update(hash);
     }
     Ok(hasher.finish())
+}
+
+/// The digest of a batch of rows in their order, with their columns.
+///
+/// # Errors
+/// When rows of these types cannot be written.
+pub fn rows_digest(rows: &RecordBatch) -> Result<Digest, ArrowError> {
+    let mut hasher = DigestHasher::new();
+    hasher.update(ROWS_FORMAT);
+    let mut writer = StreamWriter::try_new(hasher, &rows.schema())?;
+    writer.write(rows)?;
+    Ok(writer.into_inner()?.finish())
 }
 
 /// The content of a table after a change to the content before.

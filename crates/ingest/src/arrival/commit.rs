@@ -100,15 +100,18 @@ impl Target {
     }
 
     fn next_content(&self, what: &str, rows: &RecordBatch) -> Result<Digest> {
-        let batch = std::slice::from_ref(rows);
-        let change = content::content_digest(&rows.schema(), batch).map_err(DataError::engine)?;
+        let change = content::rows_digest(rows).map_err(DataError::engine)?;
         Ok(content::after_change(self.content.as_ref(), what, &change))
     }
 }
 
 impl Ingest {
     /// Adds rows to a table, and columns where the rows have new ones.
-    pub(crate) async fn append(&self, mut target: Target, change: Change) -> Result<Target> {
+    pub(crate) async fn append(&self, target: Target, change: Change) -> Result<Target> {
+        let (mut target, change) = match self.append_file(target, change).await? {
+            Ok(target) => return Ok(target),
+            Err(back) => back,
+        };
         let content = target.next_content("append", &change.rows)?;
         let failed = DataError::table("write", &target.asset);
         let schema = change.rows.schema();
@@ -200,6 +203,11 @@ impl Ingest {
     }
 }
 
+/// What every commit of ours says of itself.
+pub(super) fn notes(content: &Digest, state: &ArrivalState) -> [(String, serde_json::Value); 2] {
+    [(CONTENT_KEY.to_owned(), json!(content)), (ARRIVAL_KEY.to_owned(), json!(state))]
+}
+
 /// What every commit of ours carries.
 pub(crate) fn properties(
     content: &Digest,
@@ -208,10 +216,7 @@ pub(crate) fn properties(
 ) -> CommitProperties {
     let marks = marks.iter().map(|(app, mark)| Transaction::new(app, *mark));
     CommitProperties::default()
-        .with_metadata([
-            (CONTENT_KEY.to_owned(), json!(content)),
-            (ARRIVAL_KEY.to_owned(), json!(state)),
-        ])
+        .with_metadata(notes(content, state))
         .with_application_transactions(marks.collect())
         // Old versions are cited by datasets, runs and answers: the log must never forget them.
         .with_cleanup_expired_logs(Some(false))

@@ -12,6 +12,7 @@
 //! **Acts.** A commit of the table that no act has recorded, left by a crash or made while another
 //! build was running, is adopted by the next build from what the commit says of itself.
 
+mod append;
 mod balance;
 mod commit;
 mod commits;
