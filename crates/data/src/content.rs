@@ -34,6 +34,8 @@ use sextant_core::{Digest, DigestHasher, canonical_json};
 const CONTENT_FORMAT: &str = "sextant-table-1";
 /// Changes when the digest of the same batch would.
 const ROWS_FORMAT: &str = "sextant-rows-1";
+/// So many rows of a batch are written out at once to be hashed. Another number makes other digests.
+const HASHED_ROWS: usize = 4096;
 /// Changes when the content of the same changes would.
 const CHAIN_FORMAT: &str = "sextant-chain-1";
 
@@ -208,7 +210,9 @@ pub fn rows_digest(rows: &RecordBatch) -> Result<Digest, ArrowError> {
     let mut hasher = DigestHasher::new();
     hasher.update(ROWS_FORMAT);
     let mut writer = StreamWriter::try_new(hasher, &rows.schema())?;
-    writer.write(rows)?;
+    for from in (0..rows.num_rows()).step_by(HASHED_ROWS) {
+        writer.write(&rows.slice(from, HASHED_ROWS.min(rows.num_rows() - from)))?;
+    }
     Ok(writer.into_inner()?.finish())
 }
 

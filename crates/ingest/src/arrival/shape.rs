@@ -93,7 +93,9 @@ impl Place {
 pub(crate) fn sort(plan: &Plan, table: Option<&Schema>, records: Vec<Record>) -> Result<Sorted> {
     let rules = &*plan.rules;
     let known = rules.columns(table);
-    let mut straight = plan.plainly.and_then(|plainly| Straight::new(rules, plainly, &known));
+    let plainly = plan.plainly;
+    let mut straight =
+        plainly.and_then(|plainly| Straight::new(rules, plainly, &known, records.len()));
     let mut places = Vec::with_capacity(records.len());
     let mut others = Vec::new();
     for (turn, record) in records.into_iter().enumerate() {

@@ -75,8 +75,13 @@ impl Slot<'_> {
 }
 
 impl<'a> Straight<'a> {
-    /// For records that fill these columns; nothing where none can go straight.
-    pub(super) fn new(rules: &'a Rules, plainly: Plainly, columns: &'a Schema) -> Option<Self> {
+    /// For so many records that fill these columns; nothing where none can go straight.
+    pub(super) fn new(
+        rules: &'a Rules,
+        plainly: Plainly,
+        columns: &'a Schema,
+        rows_max: usize,
+    ) -> Option<Self> {
         if rules.loose {
             return None;
         }
@@ -101,7 +106,7 @@ impl<'a> Straight<'a> {
                 return None;
             }
         }
-        let fillings = wanted.iter().map(|wanted| Filling::new(wanted)).collect();
+        let fillings = wanted.iter().map(|wanted| Filling::new(wanted, rows_max)).collect();
         let columns = Columns { wanted, by_name, open, last: Vec::new() };
         Some(Self { rules, plainly, columns, fillings, rows: 0 })
     }
@@ -153,12 +158,12 @@ enum Filling {
 }
 
 impl Filling {
-    fn new(wanted: &DataType) -> Self {
+    fn new(wanted: &DataType, rows: usize) -> Self {
         match wanted {
-            DataType::Utf8 => Self::Text(StringBuilder::with_capacity(1024, TEXT_BYTES)),
-            DataType::Int64 => Self::Int(Int64Builder::new()),
-            DataType::Float64 => Self::Float(Float64Builder::new()),
-            DataType::Boolean => Self::Bool(BooleanBuilder::new()),
+            DataType::Utf8 => Self::Text(StringBuilder::with_capacity(rows, TEXT_BYTES)),
+            DataType::Int64 => Self::Int(Int64Builder::with_capacity(rows)),
+            DataType::Float64 => Self::Float(Float64Builder::with_capacity(rows)),
+            DataType::Boolean => Self::Bool(BooleanBuilder::with_capacity(rows)),
             other => Self::Other(other.clone(), Vec::new()),
         }
     }
