@@ -179,7 +179,7 @@ impl Batch {
 /// A change as the quarantine keeps it.
 fn record(row: &Row, offset: i64, text: String) -> Record {
     let (partition, arrived_at) = (PARTITION.into(), row.place.at_us);
-    Record { partition, offset, arrived_at, format: Format::Postgres, text }
+    Record { partition, offset, arrived_at, format: Format::Postgres, payload: text.into() }
 }
 
 /// Why the values that were not sent are nowhere.
