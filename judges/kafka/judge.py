@@ -58,8 +58,8 @@ def fill():
 
 
 def kill_builds():
-    """Kills builds at random moments, and the broker once, until one build ends by itself."""
-    killed, ended = 0, 0
+    """Kills builds at random moments, sooner after one that was through, and the broker once."""
+    killed, ended, seconds_max = 0, 0, 2.0
     for attempt in range(KILLS):
         process = subprocess.Popen(
             [BINARY, "build", "sources/orders", "--json"],
@@ -73,8 +73,9 @@ def kill_builds():
             broker.stop(signal.SIGKILL)
             broker.start()
         try:
-            process.wait(chance.uniform(0.1, 2.0))
+            process.wait(chance.uniform(0.02, seconds_max))
             ended += 1
+            seconds_max = max(0.1, seconds_max / 2)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
