@@ -1,0 +1,3 @@
+NAMES=[]
+def run(*a): pass
+def route(p): return p
