@@ -12,6 +12,7 @@ IDS = re.compile(
 )
 GENERATED = re.compile(r"^[a-z]+-[a-z]+-\d{1,4}$")
 DATES = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+SETS = re.compile(r"\{('[^{}']*'(?:, '[^{}']*')*)\}")
 EXPERIMENTS = re.compile(r"mlflow-artifacts:/([^/]+)/")
 # Lists that clients read as maps: the order of their entries is nobody's business.
 MAPS = {"tags": "key", "params": "key", "aliases": "alias", "data.metrics": "key"}
@@ -87,12 +88,21 @@ def text(found, values, seen, of_message=False):
     found = found.replace(values.url, "<server>").replace(values.url.split("//")[1], "<host>")
     found = EXPERIMENTS.sub(lambda at: f"mlflow-artifacts:/{experiment(at[1], values)}/", found)
     if of_message and "xperiment" in found:
-        for one in values.experiments:
-            found = re.sub(rf"(?<![\w.]){re.escape(one)}(?![\w.])", f"<{values.names[one]}>", found)
+        found = experiments_in(found, values, r"(?![\w.])")
+    elif of_message:
+        found = experiments_in(found, values, r"(?=/<)")
+    # Python prints a set in an order of its own.
+    found = SETS.sub(lambda at: "{" + ", ".join(sorted(at[1].split(", "))) + "}", found)
     found = IDS.sub(lambda at: seen.setdefault(at[0], f"<id {len(seen) + 1}>"), found)
     if found.isdigit() and near_now(int(found)):
         return "<now>"
     return DATES.sub(lambda at: "<now>" if near_date(at[0]) else at[0], found)
+
+
+def experiments_in(found, values, after):
+    for one in values.experiments:
+        found = re.sub(rf"(?<![\w.]){re.escape(one)}{after}", f"<{values.names[one]}>", found)
+    return found
 
 
 def experiment(found, values):

@@ -24,6 +24,9 @@ class Answer:
     body: bytes
 
     def json(self):
+        """The body as JSON, where it says that it is; an artifact is compared byte for byte."""
+        if not self.headers.get("content-type", "").startswith("application/json"):
+            return None
         try:
             return json.loads(self.body)
         except ValueError:
@@ -135,16 +138,17 @@ class Known:
                     explained = True
         return explained
 
-    def gone(self, names):
-        """Patterns of which no request of this run differs any more."""
+    def gone(self, names, whole):
+        """Entries of which nothing that ran differs any more, and in a whole run those of nothing."""
         for number, entry in enumerate(self.entries):
             if not entry.get("reason", "").strip():
                 yield f"{entry['requests']}: a difference without a reason"
             for pattern in entry["requests"]:
-                if (number, pattern) not in self.used and fnmatch.filter(names, pattern):
+                ran = fnmatch.filter(names, pattern)
+                if ran and (number, pattern) not in self.used:
                     yield f"{pattern}: no longer differs in {', '.join(entry['parts'])}"
-                elif not fnmatch.filter(names, pattern):
-                    yield f"{pattern}: no request has this name"
+                elif whole and not ran:
+                    yield f"{pattern}: nothing has this name"
 
 
 def both(requests, left_url, right_url):
