@@ -32,6 +32,14 @@ def areas():
     return known & set(arguments.parts) if arguments.parts else known
 
 
+def must_be_empty(url):
+    """The requests ask what is there, so nothing may be there before."""
+    with urllib.request.urlopen(url + "/api/2.0/mlflow/experiments/search?max_results=2", timeout=30) as response:
+        names = [one["name"] for one in json.load(response).get("experiments", [])]
+    if names != ["Default"]:
+        sys.exit(f"   NOT: the tracking server is not empty: it has {names}")
+
+
 def judge_requests(left, right, known):
     """Sends the table to both; every difference is known."""
     requests = table.read(areas())
@@ -135,11 +143,13 @@ elif not arguments.url:
     print("   skipped: SEXTANT_MLFLOW_URL does not say where the tracking server is")
     sys.exit(77)
 else:
+    ours = arguments.url.rstrip("/")
+    must_be_empty(ours)
     stock, known = Stock(), replay.Known()
-    names = judge_requests(stock.url, arguments.url, known)
-    names += judge_clients(stock.url, arguments.url, known)
+    names = judge_requests(stock.url, ours, known)
+    names += judge_clients(stock.url, ours, known)
     if "programs/artifacts" in names:
-        judge_parts(arguments.url.rstrip("/"))
+        judge_parts(ours)
     for gone in known.gone(names, whole=not arguments.parts):
         check(False, gone)
     close(1 if arguments.parts else 3 * len(clients.NAMES) + 1)
