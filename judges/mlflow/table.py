@@ -5,8 +5,8 @@
 The last three may be left out. A path without a leading slash lies under `/api/2.0/mlflow/`, one that
 begins with `3:` under `/api/3.0/mlflow/`; it is sent as it is written. A body is sent as it is written,
 as JSON; one that begins with `text:` is not JSON, one that begins with `file:` is the bytes after it.
-`$name` stands for a value of an earlier answer, `$$` for a dollar, `@rep(3)«ab»` for `ababab`, and `@list(2)«{"n":#}»`
-for `{"n":0},{"n":1}`. Lines that begin with `#` and empty lines are skipped."""
+`$name` stands for a value of an earlier answer, `$$` for a dollar, `@rep(3)«ab»` for `ababab`, and
+`@list(2)«{"n":#}»` for `{"n":0},{"n":1}`. Lines that begin with `#` and empty lines are skipped."""
 
 import dataclasses
 import pathlib

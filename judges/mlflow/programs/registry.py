@@ -53,7 +53,8 @@ seen("source of the copy", client.get_model_version_download_uri("copied", "1").
 client.delete_model_version_tag("linear", 1, "checked")
 client.delete_registered_model_tag("linear", "team")
 client.rename_registered_model("linear", "straight")
-seen("renamed", [version(v)[:2] for v in client.search_model_versions("name = 'straight'", order_by=["version_number"])])
+renamed = client.search_model_versions("name = 'straight'", order_by=["version_number"])
+seen("renamed", [version(v)[:2] for v in renamed])
 for number in range(5):
     client.create_registered_model(f"empty {number}", tags={"n": str(number)}, description=f"number {number}")
 first = client.search_registered_models("name LIKE 'empty%'", max_results=3, order_by=["name DESC"])

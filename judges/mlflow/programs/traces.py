@@ -34,10 +34,14 @@ def span_of(span):
             sorted(span.attributes), span.parent_id is None, [event.name for event in span.events]]
 
 
+# What the client says of the machine, and sizes that hold its names.
+MACHINE = ("mlflow.source", "mlflow.user", "mlflow.trace.size")
+
+
 def trace_of(trace):
     info = trace.info
     tags = {key: value for key, value in info.tags.items() if not key.startswith("mlflow.artifact")}
-    metadata = {k: v for k, v in info.trace_metadata.items() if not k.startswith(("mlflow.source", "mlflow.user", "mlflow.trace.size"))}
+    metadata = {key: value for key, value in info.trace_metadata.items() if not key.startswith(MACHINE)}
     return {"state": info.state.value, "tags": tags, "metadata": metadata, "request": info.request_preview,
             "response": info.response_preview, "spans": [span_of(span) for span in trace.data.spans]}
 
@@ -71,8 +75,11 @@ for text in [
 refused("bad filter", found, "colour = 'red'")
 
 human = AssessmentSource(source_type="HUMAN", source_id="anna")
-feedback = mlflow.log_feedback(trace_id=good, name="correct", value=True, rationale="it is", source=human, metadata={"a": "b"})
-mlflow.log_feedback(trace_id=good, name="score", value={"n": 3, "why": ["x"]}, source=AssessmentSource("LLM_JUDGE", "judge"))
+judge = AssessmentSource(source_type="LLM_JUDGE", source_id="judge")
+feedback = mlflow.log_feedback(
+    trace_id=good, name="correct", value=True, rationale="it is", source=human, metadata={"a": "b"}
+)
+mlflow.log_feedback(trace_id=good, name="score", value={"n": 3, "why": ["x"]}, source=judge)
 mlflow.log_feedback(trace_id=good, name="broken", error=ValueError("no judge"))
 expectation = mlflow.log_expectation(trace_id=good, name="expected", value="because", source=human)
 mlflow.log_expectation(trace_id=good, name="many", value=[1, 2])
@@ -91,7 +98,8 @@ def assessments():
 
 
 seen("assessments", assessments())
-mlflow.update_assessment(good, feedback.assessment_id, mlflow.entities.Feedback(name="correct", value=False, rationale="it is not"))
+changed = mlflow.entities.Feedback(name="correct", value=False, rationale="it is not")
+mlflow.update_assessment(good, feedback.assessment_id, changed)
 seen("one", [mlflow.get_assessment(good, feedback.assessment_id).feedback.value])
 mlflow.override_feedback(trace_id=good, assessment_id=feedback.assessment_id, value=True, source=human)
 mlflow.delete_assessment(good, expectation.assessment_id)
