@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use sextant_project::{
     config::{config_check, config_schema, config_show, load_config, process_environment},
 };
 use sextant_retrieve::IndexKind;
-use sextant_track::Tracker;
+use sextant_track::{Tracker, mlflow::Mlflow};
 
 use crate::{
     AppError, Op,
@@ -46,6 +46,8 @@ pub struct App {
     pub(crate) store: Store,
     pub(crate) engine: DataEngine,
     pub(crate) tracker: Arc<Tracker>,
+    /// Opened with the first call of such a client.
+    pub(crate) mlflow: Mutex<Option<Mlflow>>,
     pub(crate) searchers: Arc<IndexSearchers>,
     pub(crate) arrivals: Arrivals,
     pub(crate) kinds: Vec<Arc<dyn AssetKind>>,
@@ -122,6 +124,7 @@ impl App {
             config,
             engine,
             tracker,
+            mlflow: Mutex::default(),
             searchers,
             arrivals: Arrivals::new(sources),
             kinds,

@@ -4,6 +4,7 @@
 use axum::{body::Body, extract::FromRequest, extract::Request, http::header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use sextant_core::limits::REQUEST_BODY_BYTES_MAX;
 
 use crate::{error::ServerError, limits, reply::Refusal};
@@ -115,6 +116,15 @@ async fn read(request: Request, limit: usize) -> Result<Bytes, ServerError> {
         let reason = format!("the body could not be read: {error}");
         ServerError::BadRequest { field: None, reason }
     })
+}
+
+/// A JSON object, whatever its type is said to be. An empty body and `null` are an empty one.
+pub(crate) async fn object(request: Request) -> Result<Map<String, Value>, ServerError> {
+    let bytes = read(request, REQUEST_BODY_BYTES_MAX).await?;
+    if bytes.is_empty() {
+        return Ok(Map::new());
+    }
+    Ok(parse::<Option<Map<String, Value>>>(&bytes)?.unwrap_or_default())
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ServerError> {

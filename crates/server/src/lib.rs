@@ -30,5 +30,8 @@ pub use config::{AuthMode, ServerConfig};
 pub use error::{CODES, ServerError};
 pub use keys::{KeyRecord, KeyRing, Role};
 pub use listen::{DISCOVERY_FILE, Discovery, Gate, Running, serve};
-pub use port::{Backend, ChatRequest, ChatTurn, IngestReply, IngestRequest, PinnedRelease};
+pub use port::{
+    Backend, ChatRequest, ChatTurn, IngestReply, IngestRequest, MlflowReply, MlflowRequest,
+    PinnedRelease,
+};
 pub use routes::{Policy, RouteInfo, route_table};

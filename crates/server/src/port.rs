@@ -1,6 +1,6 @@
 //! What does the server need from the rest of Sextant? One small port, [`Backend`].
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sextant_core::{ActivityId, Cancel, Events, Failure};
 
 /// Everything the pages and the wires ask of the application. All methods block; the server calls
@@ -38,6 +38,12 @@ pub trait Backend: Send + Sync + 'static {
     /// When there is no such source, or the records cannot be understood or made durable: then
     /// none was taken.
     fn ingest(&self, request: &IngestRequest) -> Result<IngestReply, Failure>;
+
+    /// Answers a call of a client of MLflow, as MLflow would.
+    ///
+    /// # Errors
+    /// When experiments and runs cannot be opened. A refused call is a reply.
+    fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure>;
 
     /// The names that can be used as `model`.
     fn releases(&self) -> Vec<String>;
@@ -99,6 +105,34 @@ pub enum IngestReply {
         waiting_bytes: u64,
         /// The most that may wait.
         limit_bytes: u64,
+    },
+}
+
+/// What a client of MLflow asks.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MlflowRequest {
+    /// The HTTP method.
+    pub method: String,
+    /// The path behind `/api/2.0/mlflow/`.
+    pub call: String,
+    /// The fields of the body or of the address; there a repeated name is a list of texts.
+    pub fields: Map<String, Value>,
+}
+
+/// What it is answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MlflowReply {
+    /// An answer or a refusal in MLflow's words.
+    Said {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: Value,
+    },
+    /// There is no such call; these methods have one at the path.
+    NoSuchCall {
+        /// Method by method, none when the path has no call at all.
+        allowed: Vec<&'static str>,
     },
 }
 

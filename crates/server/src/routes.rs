@@ -14,7 +14,7 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    api::{answers, health, ingest, keys, openai, openapi, ops},
+    api::{answers, health, ingest, keys, mlflow, openai, openapi, ops},
     guard::{self, Gate},
     keys::Role,
     limits,
@@ -110,6 +110,15 @@ fn table() -> Vec<Route> {
         api(GET, "/v1/models/{*id}", Read, "one release", openai::model),
         // Records for the sources of type `push`
         api(POST, "/ingest/{source}", Write, "send records to a source", ingest::ingest),
+        // The MLflow wire
+        api(GET, "/health", Public, "that the server runs, as MLflow says it", mlflow::health),
+        api(GET, "/version", Public, "the version of MLflow that is spoken", mlflow::version),
+        api(GET, "/api/2.0/mlflow/{*call}", Read, "look at experiments, runs and metrics", mlflow::look),
+        api(POST, "/api/2.0/mlflow/{*call}", Read, "search, or with the role write log and change", mlflow::change),
+        api(GET, "/api/3.0/mlflow/{*call}", Read, "the same, as later clients ask", mlflow::look),
+        api(POST, "/api/3.0/mlflow/{*call}", Read, "the same, as later clients ask", mlflow::change),
+        api(GET, "/ajax-api/2.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::look),
+        api(GET, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::look),
         // Operations; each operation needs a role of its own as well, see api/ops.rs
         api(POST, "/api/v1/ops", Read, "run one operation, streamed as JSON lines", ops::run),
         api(GET, "/api/v1/answers/{id}/why", Read, "the chain of an answer", answers::why),
@@ -214,9 +223,14 @@ async fn method_not_allowed(
     next: axum::middleware::Next,
 ) -> axum::response::Response {
     let method = request.method().clone();
+    let is_mlflow = mlflow::is_theirs(request.uri().path());
     let response = next.run(request).await;
     if response.status() != axum::http::StatusCode::METHOD_NOT_ALLOWED {
         return response;
+    }
+    if is_mlflow {
+        let said = response.headers().contains_key(axum::http::header::CONTENT_TYPE);
+        return if said { response } else { mlflow::wrong_method() };
     }
     let reason = format!("{method} is not a method of this path");
     let error = crate::ServerError::BadRequest { field: None, reason };

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use sextant_app::{Accepted, App, ChatAsk, Op, PushBody, PushReply};
+use sextant_app::{Accepted, App, ChatAsk, MlflowCall, Op, PushBody, PushReply};
 use sextant_core::{Cancel, Events, Failure};
-use sextant_server::{Backend, ChatRequest, IngestReply, IngestRequest, PinnedRelease};
+use sextant_server::{
+    Backend, ChatRequest, IngestReply, IngestRequest, MlflowReply, MlflowRequest, PinnedRelease,
+};
 
 /// The application behind the server's port.
 pub struct AppBackend(pub Arc<App>);
@@ -42,6 +44,17 @@ impl Backend for AppBackend {
                 .collect(),
         };
         self.0.chat(&ask, cancel, on_delta)
+    }
+
+    fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure> {
+        let called = self.0.mlflow(&request.method, &request.call, &request.fields)?;
+        Ok(match called {
+            MlflowCall::Said(Ok(body)) => MlflowReply::Said { status: 200, body },
+            MlflowCall::Said(Err(refusal)) => {
+                MlflowReply::Said { status: refusal.status(), body: refusal.body() }
+            }
+            MlflowCall::None(allowed) => MlflowReply::NoSuchCall { allowed },
+        })
     }
 
     fn ingest(&self, request: &IngestRequest) -> Result<IngestReply, Failure> {

@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 mod error;
+pub mod mlflow;
 mod points;
 mod rows;
 mod summary;

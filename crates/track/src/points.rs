@@ -89,11 +89,11 @@ pub fn decode_points(bytes: &[u8]) -> Result<Vec<MetricPoint>, TrackError> {
     if input.at == bytes.len() { Ok(points) } else { Err(broken("bytes after the end")) }
 }
 
-fn broken(reason: impl Into<String>) -> TrackError {
+pub(crate) fn broken(reason: impl Into<String>) -> TrackError {
     TrackError::Stored { what: "metric points", reason: reason.into() }
 }
 
-fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         // The low seven bits fit a byte.
         out.push((value & 0x7f) as u8 | 0x80);
@@ -102,19 +102,19 @@ fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-struct Input<'a> {
-    bytes: &'a [u8],
-    at: usize,
+pub(crate) struct Input<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
 }
 
 impl Input<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], TrackError> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], TrackError> {
         let found = self.bytes.get(self.at..self.at + N).and_then(|slice| slice.try_into().ok());
         self.at += N;
         found.ok_or_else(|| broken("they end too early"))
     }
 
-    fn varint(&mut self) -> Result<u64, TrackError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, TrackError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.take::<1>()?[0];
@@ -128,7 +128,7 @@ impl Input<'_> {
 
     /// A number that cannot be larger than what is left, so that a damaged one cannot reserve
     /// memory.
-    fn count(&mut self) -> Result<usize, TrackError> {
+    pub(crate) fn count(&mut self) -> Result<usize, TrackError> {
         let value = self.varint()?;
         let left = self.bytes.len().saturating_sub(self.at);
         usize::try_from(value)
@@ -137,7 +137,7 @@ impl Input<'_> {
             .ok_or_else(|| broken(format!("{value} is more than there is")))
     }
 
-    fn text(&mut self, length: usize) -> Result<String, TrackError> {
+    pub(crate) fn text(&mut self, length: usize) -> Result<String, TrackError> {
         let slice = self.bytes.get(self.at..self.at + length);
         self.at += length;
         let slice = slice.ok_or_else(|| broken("they end too early"))?;

@@ -4,6 +4,7 @@ pub(crate) mod answers;
 pub(crate) mod health;
 pub(crate) mod ingest;
 pub(crate) mod keys;
+pub(crate) mod mlflow;
 pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod ops;

@@ -305,7 +305,10 @@ mod tests {
     use crate::{
         AuthMode,
         keys::KeyRing,
-        port::{Backend, ChatRequest, IngestReply, IngestRequest, PinnedRelease},
+        port::{
+            Backend, ChatRequest, IngestReply, IngestRequest, MlflowReply, MlflowRequest,
+            PinnedRelease,
+        },
         sessions::Sessions,
         state::{Counters, Phase, Slots},
     };
@@ -327,6 +330,9 @@ mod tests {
             _: &Cancel,
         ) -> Result<Value, Failure> {
             Ok(Value::Null)
+        }
+        fn mlflow(&self, _: &MlflowRequest) -> Result<MlflowReply, Failure> {
+            Ok(MlflowReply::NoSuchCall { allowed: Vec::new() })
         }
         fn ingest(&self, _: &IngestRequest) -> Result<IngestReply, Failure> {
             Ok(IngestReply::Accepted { records: 0, offset: None })

@@ -8,7 +8,9 @@ use std::{
 
 use serde_json::{Value, json};
 use sextant_core::{Cancel, Code, Event, Events, ExitKind, Explain, Failure, Place};
-use sextant_server::{Backend, ChatRequest, IngestReply, IngestRequest, PinnedRelease};
+use sextant_server::{
+    Backend, ChatRequest, IngestReply, IngestRequest, MlflowReply, MlflowRequest, PinnedRelease,
+};
 
 #[derive(Default)]
 pub struct Fake {
@@ -404,6 +406,16 @@ impl Backend for Fake {
             }
         }
         Ok(answer)
+    }
+
+    fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure> {
+        let said = |status, body| Ok(MlflowReply::Said { status, body });
+        match (request.method.as_str(), request.call.as_str()) {
+            ("GET" | "POST", "echo") => said(200, json!(request.fields)),
+            ("POST", "refused") => said(404, json!({ "error_code": "RESOURCE_DOES_NOT_EXIST" })),
+            (_, "refused") => Ok(MlflowReply::NoSuchCall { allowed: vec!["POST"] }),
+            _ => Ok(MlflowReply::NoSuchCall { allowed: Vec::new() }),
+        }
     }
 
     fn ingest(&self, request: &IngestRequest) -> Result<IngestReply, Failure> {

@@ -1,0 +1,46 @@
+//! What do clients of MLflow ask of a project? Their experiments and runs are opened with the first
+//! question: a project that has no such client has nothing of them.
+
+use std::sync::PoisonError;
+
+use serde_json::{Map, Value};
+use sextant_core::Failure;
+use sextant_track::mlflow::{Answer, CALLS, Mlflow};
+
+use crate::App;
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum MlflowCall {
+    /// It was answered or refused.
+    Said(Answer),
+    /// There is no such call; these methods have one at the path.
+    None(Vec<&'static str>),
+}
+
+impl App {
+    /// Answers a call of a client of MLflow. `path` is what stands behind `/api/2.0/mlflow/`.
+    ///
+    /// # Errors
+    /// When the experiments and runs cannot be opened.
+    pub fn mlflow(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<MlflowCall, Failure> {
+        let at_path = || CALLS.iter().filter(|call| call.path == path);
+        let Some(call) = at_path().find(|call| call.method == method) else {
+            return Ok(MlflowCall::None(at_path().map(|call| call.method).collect()));
+        };
+        Ok(MlflowCall::Said(call.answer(&self.mlflow_store()?, fields)))
+    }
+
+    fn mlflow_store(&self) -> Result<Mlflow, Failure> {
+        let mut opened = self.mlflow.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mlflow) = opened.as_ref() {
+            return Ok(mlflow.clone());
+        }
+        Ok(opened.insert(Mlflow::open(&self.store)?).clone())
+    }
+}
