@@ -12,6 +12,7 @@ use datafusion::{
     common::DataFusionError,
     dataframe::DataFrame,
     execution::context::SQLOptions,
+    logical_expr::LogicalPlan,
     prelude::SessionContext,
     sql::{parser::DFParser, parser::Statement, sqlparser::ast},
 };
@@ -108,7 +109,13 @@ impl DataEngine {
     /// The rows of a planned query, up to a limit.
     pub(crate) async fn rows_of(&self, frame: DataFrame, limit: usize) -> Result<QueryResult> {
         let failed = |error| SqlFault::Engine(error).without_file();
-        let frame = frame.limit(0, Some(limit + 1)).map_err(DataError::engine)?;
+        // How a query runs has few rows, and no step may stand around it.
+        let explains =
+            matches!(frame.logical_plan(), LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+        let frame = match explains {
+            true => frame,
+            false => frame.limit(0, Some(limit + 1)).map_err(DataError::engine)?,
+        };
         let (schema, batches) = self
             .gather("the query", frame)
             .await

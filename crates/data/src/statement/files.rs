@@ -54,6 +54,9 @@ impl Visitor for Quoted {
 
 /// The names in single quotes that stand where a table stands.
 pub(super) fn named_in(statement: &Statement) -> Vec<String> {
+    if let Statement::Explain(explain) = statement {
+        return named_in(&explain.statement);
+    }
     let Statement::Statement(inner) = statement else { return Vec::new() };
     let mut quoted = Quoted::default();
     let _ = inner.visit(&mut quoted);

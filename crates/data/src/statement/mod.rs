@@ -108,7 +108,16 @@ impl DataEngine {
         options: &SqlOptions,
         cancel: &Cancel,
     ) -> Result<SqlOutcome> {
-        let Statement::Statement(inner) = &statement else { return Err(refused(&statement)) };
+        let is_query = |statement: &Statement| matches!(statement, Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)));
+        let inner = match &statement {
+            Statement::Statement(inner) => inner,
+            // How a query runs, or with ANALYZE how it ran.
+            Statement::Explain(explain) if is_query(&explain.statement) => {
+                let files = options.files.clone();
+                return self.select(statement, options.limit, files, cancel).map(SqlOutcome::Rows);
+            }
+            _ => return Err(refused(&statement)),
+        };
         match inner.as_ref() {
             ast::Statement::Query(_) => {
                 let files = options.files.clone();
@@ -360,7 +369,7 @@ fn inputs_of(plan: &LogicalPlan, tables: Vec<(String, Digest)>) -> Vec<Digest> {
 fn refused(statement: &Statement) -> DataError {
     DataError::TableRefused {
         message: format!("`{}` is not run here", query::begin(statement)),
-        fix: "what runs: SELECT, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, CREATE TABLE, ALTER \
+        fix: "what runs: SELECT, EXPLAIN of it, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, CREATE TABLE, ALTER \
               TABLE … ADD COLUMN and DROP TABLE; between BEGIN and COMMIT all of them but DROP"
             .to_owned(),
     }

@@ -46,6 +46,9 @@ enum Kind {
 
 /// Replaces the calls in a statement and says what they asked for.
 pub(super) fn rewrite(statement: &mut Statement) -> Result<Vec<Travel>> {
+    if let Statement::Explain(explain) = statement {
+        return rewrite(&mut explain.statement);
+    }
     let Statement::Statement(inner) = statement else { return Ok(Vec::new()) };
     let mut calls = Calls::default();
     match inner.visit(&mut calls) {

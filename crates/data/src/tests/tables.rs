@@ -193,6 +193,20 @@ pub(super) fn changes_between_versions_are_read() {
 }
 
 #[test]
+fn a_query_is_explained() {
+    let bench = Bench::manual(&[]);
+    bench.sql("create table t as select 1 as a");
+    for (statement, told) in [
+        ("explain select sum(a) from t", "Aggregate"),
+        ("explain analyze select sum(a) from t", "output_rows"),
+        ("explain select a from version_of('t', 0) where a > 1", "Filter"),
+    ] {
+        let rows = bench.rows(statement).to_string();
+        assert!(rows.contains(told), "{statement}: {rows}");
+    }
+}
+
+#[test]
 fn tables_of_assets_and_taken_names_are_refused() {
     let bench = Bench::manual(&[]);
     bench.good();
@@ -220,6 +234,8 @@ fn tables_of_assets_and_taken_names_are_refused() {
         ("update t set a = s.b from (select 1 as b) s", 3031),
         ("insert into t values ('not a number')", 3003),
         ("replace into t values (1)", 3031),
+        ("explain analyze insert into t values (2)", 3031),
+        ("explain explain select 1", 3031),
     ] {
         let (found, message) = bench.refuses(statement);
         assert_eq!(found, code, "{statement}: {message}");

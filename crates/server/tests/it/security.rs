@@ -323,33 +323,31 @@ async fn records_are_taken_from_writers() {
 async fn mlflow_clients_may_what_their_key_may() {
     let world = World::new(AuthMode::Required, Fake::default()).await;
     let with = credentials(&world).await;
-    let base = "/api/2.0/mlflow";
     for (method, call, who, status) in [
-        ("POST", "echo", Who::Nobody, 401),
-        ("GET", "echo", Who::Nobody, 401),
-        ("POST", "echo", Who::Reader, 403),
-        ("GET", "echo?a=1&b=x&b=y", Who::Reader, 200),
-        ("POST", "echo", Who::Writer, 200),
-        ("POST", "refused", Who::Writer, 404),
-        ("GET", "refused", Who::Reader, 405),
-        ("POST", "runs/search", Who::Reader, 404),
-        ("GET", "none", Who::Reader, 404),
+        ("POST", "/api/2.0/mlflow/echo", Who::Nobody, 401),
+        ("GET", "/api/2.0/mlflow/echo", Who::Nobody, 401),
+        ("POST", "/api/2.0/mlflow/echo", Who::Reader, 403),
+        ("GET", "/api/2.0/mlflow/echo?a=1&b=x&b=y", Who::Reader, 200),
+        ("POST", "/api/2.0/mlflow/echo", Who::Writer, 200),
+        ("POST", "/api/2.0/mlflow/refused", Who::Writer, 404),
+        ("GET", "/api/2.0/mlflow/refused", Who::Reader, 405),
+        ("POST", "/api/2.0/mlflow/runs/search", Who::Reader, 404),
+        ("GET", "/api/2.0/mlflow/none", Who::Reader, 404),
     ] {
-        let path = format!("{base}/{call}");
         let ask = match method {
-            "GET" => Ask::get(&path),
-            _ => Ask::post(&path, json!({ "a": 1 })),
+            "GET" => Ask::get(call),
+            _ => Ask::post(call, json!({ "a": 1 })),
         };
         let reply = with(ask, who).send(world.addr).await;
         assert_eq!(reply.status, status, "{method} {call} {who:?}: {}", reply.body);
-        let is_page = call == "none" || call == "runs/search" || status == 405;
+        let is_page = call.ends_with("/none") || call.ends_with("/search") || status == 405;
         let kind = reply.header("content-type").unwrap_or_default();
         assert_eq!(kind.starts_with("text/html"), is_page, "{method} {call} {who:?}: {kind}");
-        if call.starts_with("echo?") {
+        if call.contains("?a=1") {
             assert_eq!(reply.json(), json!({ "a": "1", "b": ["x", "y"] }));
         }
     }
-    let plain = with(Ask::post(&format!("{base}/echo"), "text"), Who::Writer);
+    let plain = with(Ask::post("/api/2.0/mlflow/echo", "text"), Who::Writer);
     let reply = plain.with("content-type", "text/plain").send(world.addr).await;
     assert_eq!(reply.status, 400, "{}", reply.body);
     for (path, said) in [("/health", "OK"), ("/version", "3.17.2")] {

@@ -11,15 +11,18 @@ use super::{Fields, Refusal, refusal::invalid};
 use clause::{Comparison, Meant, Side, clauses, key_of};
 pub(super) use page::Page;
 
+/// Attributes with the columns that hold them.
+type Columns = &'static [(&'static str, &'static str)];
+
 /// Numbers among the attributes of a run, and the columns that hold them.
-const RUN_NUMBERS: &[(&str, &str)] = &[
+const RUN_NUMBERS: Columns = &[
     ("start_time", "started"),
     ("created", "started"),
     ("Created", "started"),
     ("end_time", "ended"),
 ];
 /// Texts among them.
-const RUN_TEXTS: &[(&str, &str)] = &[
+const RUN_TEXTS: Columns = &[
     ("run_id", "id"),
     ("run_name", "name"),
     ("run name", "name"),
@@ -29,10 +32,9 @@ const RUN_TEXTS: &[(&str, &str)] = &[
     ("user_id", "user"),
     ("artifact_uri", "artifact_uri"),
 ];
-const EXPERIMENT_NUMBERS: &[(&str, &str)] =
+const EXPERIMENT_NUMBERS: Columns =
     &[("creation_time", "created"), ("last_update_time", "updated")];
-const EXPERIMENT_TEXTS: &[(&str, &str)] =
-    &[("name", "name"), ("experiment_id", "CAST(x.id AS TEXT)")];
+const EXPERIMENT_TEXTS: Columns = &[("name", "name"), ("experiment_id", "CAST(x.id AS TEXT)")];
 
 /// What is searched: the words differ a little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,9 +149,7 @@ impl Query {
         Ok(())
     }
 
-    fn attributes(
-        &self,
-    ) -> (&'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]) {
+    fn attributes(&self) -> (Columns, Columns) {
         match self.kind {
             Kind::Runs => (RUN_NUMBERS, RUN_TEXTS),
             Kind::Experiments => (EXPERIMENT_NUMBERS, EXPERIMENT_TEXTS),
