@@ -37,6 +37,9 @@ struct Figures {
     hits: u32,
     refused: u32,
     survived: u32,
+    /// Which calls were failed until there was none left, and with which the time ended.
+    through: Vec<String>,
+    unfinished: Option<String>,
 }
 
 /// Runs the faults; the text says what was seen.
@@ -47,10 +50,21 @@ pub fn run(binary: &Path, until: Instant) -> Result<String> {
     let work = tempfile::Builder::new().prefix("sextant-inject-").tempdir()?;
     let (project, mut acknowledged) = built(binary, work.path())?;
     let mut figures = Figures::default();
-    for fault in FAULTS {
+    'faults: for fault in FAULTS {
         for command in ["ask", "build"] {
-            each_call(&project, fault, command, &mut acknowledged, &mut figures, until)
-                .with_context(|| format!("{} on {} under `{command}`", fault.error, fault.calls))?;
+            let what = format!("{} on {} under `{command}`", fault.error, fault.calls);
+            let before = figures.hits;
+            let is_through =
+                each_call(&project, fault, command, &mut acknowledged, &mut figures, until)
+                    .with_context(|| what.clone())?;
+            let hits = figures.hits - before;
+            match is_through {
+                true => figures.through.push(format!("{what}: all {hits}")),
+                false => figures.unfinished = Some(format!("{what}: after {hits}")),
+            }
+            if figures.unfinished.is_some() {
+                break 'faults;
+            }
         }
     }
     if figures.hits == 0 {
@@ -59,11 +73,20 @@ pub fn run(binary: &Path, until: Instant) -> Result<String> {
         return Ok(format!("skipped: {why}"));
     }
     Ok(format!(
-        "{} calls failed, {} operations refused, {} went on and were whole, none acknowledged in vain",
-        figures.hits, figures.refused, figures.survived
+        "{} calls failed, {} operations refused, {} went on and were whole, none acknowledged in vain; \
+         every call failed once of {}; {}",
+        figures.hits,
+        figures.refused,
+        figures.survived,
+        figures.through.join(", "),
+        figures.unfinished.map_or_else(
+            || "nothing is left".to_owned(),
+            |what| format!("the time ended with {what}")
+        )
     ))
 }
 
+/// Fails the first call of each thread, then the second, and so on; whether none was left.
 fn each_call(
     project: &Project,
     fault: &Fault,
@@ -71,10 +94,10 @@ fn each_call(
     acknowledged: &mut Vec<String>,
     figures: &mut Figures,
     until: Instant,
-) -> Result<()> {
+) -> Result<bool> {
     for call in 1..=CALLS_MAX {
         if Instant::now() > until {
-            return Ok(());
+            return Ok(false);
         }
         if command == "build" {
             project.write_page(
@@ -87,11 +110,11 @@ fn each_call(
             .with_context(|| format!("call {call}"))?;
         recovers(project, acknowledged).with_context(|| format!("after call {call}"))?;
         if !hit {
-            return Ok(());
+            return Ok(true);
         }
         figures.hits += 1;
     }
-    Ok(())
+    Ok(false)
 }
 
 /// One command with one failing call per thread; whether any call was reached.
