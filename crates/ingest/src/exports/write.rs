@@ -104,7 +104,6 @@ impl ExportAsset {
         // Ids and digests hold no character that SQL would read in another way.
         let (name, id) = (self.note_name(), version.to_string());
         let of_it = format!("export_name = '{name}' AND version = '{id}'");
-        let note = format!("INSERT INTO {ADDED} (export_name, version) VALUES ('{name}', '{id}')");
         let mut known = 0;
         let look = format!("SELECT version FROM {ADDED} WHERE {of_it}");
         warehouse.query(&look, None, cancel, |batch| {
@@ -114,23 +113,10 @@ impl ExportAsset {
         if known > 0 {
             return Ok(None);
         }
-        // It was written whole when the export still replaced the table's rows.
-        if self.is_there_since_replaced(version, context) {
-            warehouse.run(&note, cancel)?;
-            return Ok(None);
-        }
         let rows = self.ingest(warehouse, meta, IngestMode::CreateAppend, cancel)?;
+        let note = format!("INSERT INTO {ADDED} (export_name, version) VALUES ('{name}', '{id}')");
         warehouse.run(&note, cancel)?;
         Ok(Some(rows))
-    }
-
-    /// Whether the last build put this version in the place of all rows of the same table.
-    fn is_there_since_replaced(&self, version: &Digest, context: &BuildContext<'_>) -> bool {
-        context.previous.as_ref().is_some_and(|previous| {
-            previous.meta["mode"] == "replace"
-                && previous.meta["uri"] == json!(self.place())
-                && previous.meta["version"] == json!(version)
-        })
     }
 
     fn ingest(
