@@ -17,7 +17,7 @@ const PARAMS_MAX: usize = 100;
 const TAGS_MAX: usize = 100;
 const ALL_MAX: usize = 1000;
 const PARAM_CHARS_MAX: usize = 6000;
-const TAG_CHARS_MAX: usize = 8000;
+pub(super) const TAG_CHARS_MAX: usize = 8000;
 
 impl Mlflow {
     /// The run of a call that writes.
@@ -158,7 +158,7 @@ impl Mlflow {
 }
 
 /// A value as it is kept: what is longer is cut off, as MLflow does it.
-fn cut(value: &str, chars: usize) -> &str {
+pub(super) fn cut(value: &str, chars: usize) -> &str {
     value.char_indices().nth(chars).map_or(value, |(end, _)| &value[..end])
 }
 

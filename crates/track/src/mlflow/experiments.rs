@@ -13,6 +13,7 @@ use crate::TrackError;
 
 const NAME_CHARS_MAX: usize = 500;
 const TAG_CHARS_MAX: usize = 20_000;
+const TAGS_MAX: usize = 1000;
 const PAGE_MAX: i64 = 50_000;
 pub(super) const COLUMNS: &str = "id, name, artifact_location, stage, created, updated";
 
@@ -76,6 +77,9 @@ pub(super) fn pairs(rows: &[Row]) -> Result<Vec<Value>, Refusal> {
 
 /// The keys and values of a list of tags, each key once.
 pub(super) fn tags_of(objects: &[&Map<String, Value>]) -> Result<Vec<(String, String)>, Refusal> {
+    if objects.len() > TAGS_MAX {
+        return Err(invalid(format!("at most {TAGS_MAX} tags are set at once")));
+    }
     let mut tags: Vec<(String, String)> = Vec::new();
     for object in objects {
         let fields = Fields::new(object);

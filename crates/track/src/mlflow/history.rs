@@ -22,9 +22,7 @@ impl Mlflow {
     /// The points of one metric of a run.
     fn points(&self, run: &str, key: &str) -> Result<Vec<Point>, Refusal> {
         let Some(run) = run_key(run) else { return Ok(Vec::new()) };
-        let mut points = self.0.metrics.of_run(&run)?;
-        points.retain(|point| point.key == key);
-        Ok(points)
+        Ok(self.0.metrics.of_run(&run, key)?)
     }
 
     pub(super) fn metric_history(&self, fields: Fields<'_>) -> Answer {

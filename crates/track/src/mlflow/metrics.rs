@@ -13,7 +13,7 @@ use std::{
 use sextant_core::ActivityKind;
 use sextant_lineage::{Log, Store};
 
-use super::point::{Point, decode, encode};
+use super::point::{Point, decode, decode_of, encode};
 use crate::TrackError;
 
 /// So many changed metrics are kept in memory at most.
@@ -66,11 +66,13 @@ impl Metrics {
     pub(super) fn open(store: &Store) -> Result<Self, TrackError> {
         let log = store.log("points")?;
         let rows = store.read()?.query("SELECT reached FROM mlflow_points", &[])?;
-        let reached = rows.first().map_or(Ok(0), |row| row.int(0))?;
+        let reached = rows.first().map_or(Ok(0), |row| row.int(0))?.max(0).cast_unsigned();
+        // A log that was put back from a copy may be shorter than what the catalog knows of.
+        let reached = if reached > log.len() { 0 } else { reached };
         let metrics =
             Self { store: store.clone(), log, gate: RwLock::default(), marks: Mutex::default() };
         let mut failed = None;
-        metrics.log.scan(reached.max(0).cast_unsigned(), &mut |_, run, payload| {
+        metrics.log.scan(reached, &mut |_, run, payload| {
             match decode(payload) {
                 Ok(points) => metrics.mark(run, &points),
                 Err(error) => failed = Some(error),
@@ -102,7 +104,11 @@ impl Metrics {
             self.mark(run, points);
             self.marks().len() >= MARKS_MAX
         };
-        if many { self.write_down() } else { Ok(()) }
+        // The points are acknowledged by the log; what cannot be written down now stays marked.
+        if many {
+            let _ = self.write_down();
+        }
+        Ok(())
     }
 
     /// Brings the catalog up to date.
@@ -161,24 +167,20 @@ impl Metrics {
         Ok(())
     }
 
-    /// Every point of a run, each once, in the order in which MLflow gives them.
-    pub(super) fn of_run(&self, run: &RunKey) -> Result<Vec<Point>, TrackError> {
+    /// Every point of a metric of a run, each once, in the order in which MLflow gives them.
+    pub(super) fn of_run(&self, run: &RunKey, key: &str) -> Result<Vec<Point>, TrackError> {
         let mut points = Vec::new();
         for payload in self.log.get_all(run)? {
-            points.extend(decode(&payload)?);
+            points.extend(decode_of(&payload, Some(key))?);
         }
         let order = |point: &Point| (point.timestamp, point.step, point.shown());
         points.sort_by(|a, b| {
             let (first, second) = (order(a), order(b));
             let time = (first.0, first.1).cmp(&(second.0, second.1));
             let value = first.2.total_cmp(&second.2);
-            time.then(value)
-                .then(a.value.is_nan().cmp(&b.value.is_nan()))
-                .then_with(|| a.key.cmp(&b.key))
+            time.then(value).then(a.value.is_nan().cmp(&b.value.is_nan()))
         });
-        points.dedup_by(|a, b| {
-            a.key == b.key && order(a) == order(b) && a.value.is_nan() == b.value.is_nan()
-        });
+        points.dedup_by(|a, b| order(a) == order(b) && a.value.is_nan() == b.value.is_nan());
         Ok(points)
     }
 }

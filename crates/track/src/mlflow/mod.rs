@@ -1,8 +1,8 @@
 //! What does a client of MLflow ask, and what is it answered? Experiments, runs, parameters, tags and
 //! metrics, with the fields, refusals and orders of `mlflow` 3.17.2, which is the reference.
 //!
-//! What a client logs is durable before it is answered, and sent again it changes nothing: clients
-//! repeat calls whose answer they did not get. Metric points go to the durable log alone; what lists
+//! What a client logs is durable before it is answered, and a point, a parameter or a tag that is sent
+//! again changes nothing: clients repeat such calls when they got no answer. Metric points go to the durable log alone; what lists
 //! need of them reaches the catalog with the next question, or after some thousand points.
 
 mod batch;

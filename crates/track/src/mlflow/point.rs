@@ -70,6 +70,11 @@ pub(super) fn encode(points: &[Point]) -> Vec<u8> {
 
 /// Reads a batch back.
 pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Point>, TrackError> {
+    decode_of(bytes, None)
+}
+
+/// Reads the points of one key back, or of all.
+pub(super) fn decode_of(bytes: &[u8], wanted: Option<&str>) -> Result<Vec<Point>, TrackError> {
     let mut input = Input { bytes, at: 0 };
     let version = input.take::<1>()?[0];
     if version != VERSION {
@@ -83,10 +88,12 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Vec<Point>, TrackError> {
     let mut points = Vec::new();
     for _ in 0..input.count()? {
         let index = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
-        let key = keys.get(index).ok_or_else(|| broken(format!("no key {index}")))?.clone();
+        let key = keys.get(index).ok_or_else(|| broken(format!("no key {index}")))?;
         let (step, timestamp) = (unzigzag(input.varint()?), unzigzag(input.varint()?));
         let value = f64::from_le_bytes(input.take()?);
-        points.push(Point { key, value, timestamp, step });
+        if wanted.is_none_or(|wanted| wanted == key) {
+            points.push(Point { key: key.clone(), value, timestamp, step });
+        }
     }
     if input.at == bytes.len() { Ok(points) } else { Err(broken("bytes after the end")) }
 }

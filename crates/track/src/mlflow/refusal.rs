@@ -2,6 +2,7 @@
 //! (`mlflow/exceptions.py` of 3.17.2).
 
 use serde_json::{Value, json};
+use sextant_core::Explain as _;
 use sextant_lineage::LineageError;
 
 use crate::TrackError;
@@ -84,14 +85,16 @@ pub(super) fn exists(message: impl Into<String>) -> Refusal {
     Refusal { fault: Fault::Exists, message: message.into() }
 }
 
+/// What failed inside is named by its code alone: its words may hold statements of the catalog.
 impl From<TrackError> for Refusal {
     fn from(error: TrackError) -> Self {
-        Self { fault: Fault::Internal, message: error.to_string() }
+        let code = error.code();
+        Self { fault: Fault::Internal, message: format!("{code}: {}", code.title) }
     }
 }
 
 impl From<LineageError> for Refusal {
     fn from(error: LineageError) -> Self {
-        Self { fault: Fault::Internal, message: error.to_string() }
+        TrackError::from(error).into()
     }
 }

@@ -9,15 +9,18 @@ use sextant_lineage::{Act, Reader, Row};
 
 use super::{
     Answer, Fields, Mlflow, Refusal,
+    batch::{TAG_CHARS_MAX, cut},
     experiments::{experiment_id, pairs, tags_of},
     metrics::{RunKey, run_id, run_key},
-    names::check_key,
+    names::{at_most, check_key},
     point::Point,
     refusal::{invalid, missing},
     search::{Page, runs},
 };
 
 const PAGE_MAX: i64 = 50_000;
+/// Names of runs and of who began them.
+const WORDS_CHARS_MAX: usize = 8000;
 const PAGE_PAST: i64 = PAGE_MAX + 1;
 const PAGE: i64 = 1000;
 /// The tag that holds a run's name.
@@ -129,6 +132,8 @@ impl Mlflow {
         experiment_id(experiment)?;
         let started = fields.int("start_time")?.unwrap_or_default();
         let user = fields.text("user_id")?.unwrap_or_default();
+        at_most(user, WORDS_CHARS_MAX, "user_id")?;
+        at_most(fields.text("run_name")?.unwrap_or_default(), WORDS_CHARS_MAX, "run_name")?;
         let mut tags = tags_of(&fields.objects("tags")?)?;
         for (key, _) in &tags {
             check_key(key, "key", "Tag key")?;
@@ -168,7 +173,7 @@ impl Mlflow {
             ],
         );
         for (key, value) in &tags {
-            put_tag(&mut act, &id, key, value);
+            put_tag(&mut act, &id, key, cut(value, TAG_CHARS_MAX));
         }
         act.commit()?;
         let reader = self.store().read()?;
@@ -233,7 +238,7 @@ impl Mlflow {
             fields.texts("experiment_ids")?.into_iter().map(experiment_id).collect();
         let mut query = runs(fields.text("filter")?.unwrap_or_default())?;
         query.order_runs(&fields.texts("order_by")?)?;
-        query.within(&ids?);
+        query.within(&ids?)?;
         query.view(&fields, "run_view_type")?;
         let page = Page::of(fields.text("page_token")?, size)?;
         self.0.metrics.write_down()?;

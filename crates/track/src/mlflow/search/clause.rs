@@ -8,7 +8,7 @@ use super::{
 
 /// Conditions of one filter.
 const CLAUSES_MAX: usize = 200;
-/// Items of a list.
+/// Items of all lists of a filter.
 const ITEMS_MAX: usize = 1000;
 
 /// What a condition looks at.
@@ -98,7 +98,16 @@ pub(super) fn clauses(filter: &str, runs: bool) -> Result<Vec<Comparison>, Refus
     if parts.len() > CLAUSES_MAX {
         return Err(invalid(format!("a filter has at most {CLAUSES_MAX} conditions")));
     }
-    parts.into_iter().map(|part| comparison(part, runs)).collect()
+    let found: Vec<Comparison> =
+        parts.into_iter().map(|part| comparison(part, runs)).collect::<Result<_, _>>()?;
+    let items = found.iter().map(|one| match &one.meant {
+        Meant::List(items) => items.len(),
+        _ => 0,
+    });
+    if items.sum::<usize>() > ITEMS_MAX {
+        return Err(invalid(format!("the lists of a filter have at most {ITEMS_MAX} items")));
+    }
+    Ok(found)
 }
 
 fn comparison(part: &[Token], runs: bool) -> Result<Comparison, Refusal> {
@@ -166,9 +175,6 @@ fn items(list: &str) -> Result<Meant, Refusal> {
             "While parsing a list in the query, expected a non-empty list of string values, but got empty \
              list",
         ));
-    }
-    if items.len() > ITEMS_MAX {
-        return Err(invalid(format!("a list has at most {ITEMS_MAX} items")));
     }
     Ok(Meant::List(items))
 }

@@ -11,6 +11,11 @@ use super::{Fields, Refusal, refusal::invalid};
 use clause::{Comparison, Meant, Side, clauses, key_of};
 pub(super) use page::Page;
 
+/// Experiments of one search.
+const EXPERIMENTS_MAX: usize = 10_000;
+/// Keys of one order.
+const ORDER_MAX: usize = 100;
+
 /// Attributes with the columns that hold them.
 type Columns = &'static [(&'static str, &'static str)];
 
@@ -110,9 +115,15 @@ impl Query {
     }
 
     /// Only runs of these experiments.
-    pub(super) fn within(&mut self, experiments: &[i64]) {
-        let list: Vec<String> = experiments.iter().map(i64::to_string).collect();
-        self.conditions.push(format!("x.experiment IN ({})", list.join(", ")));
+    pub(super) fn within(&mut self, experiments: &[i64]) -> Result<(), Refusal> {
+        if experiments.len() > EXPERIMENTS_MAX {
+            return Err(invalid(format!(
+                "at most {EXPERIMENTS_MAX} experiments are searched at once"
+            )));
+        }
+        let list = self.value(serde_json::json!(experiments).to_string());
+        self.conditions.push(format!("x.experiment IN (SELECT value FROM json_each({list}))"));
+        Ok(())
     }
 
     /// Only what is active, deleted or either, as a field says.
@@ -250,6 +261,7 @@ impl Query {
 
     /// Orders runs by attributes, metrics, parameters and tags.
     pub(super) fn order_runs(&mut self, order: &[&str]) -> Result<(), Refusal> {
+        self.bounded(order)?;
         let mut seen = Vec::new();
         for clause in order {
             let (side, key, direction) = self.order_key(clause)?;
@@ -266,8 +278,16 @@ impl Query {
         Ok(())
     }
 
+    fn bounded(&self, order: &[&str]) -> Result<(), Refusal> {
+        match order.len() {
+            0..=ORDER_MAX => Ok(()),
+            _ => Err(invalid(format!("an order has at most {ORDER_MAX} keys"))),
+        }
+    }
+
     /// Orders experiments by attributes.
     pub(super) fn order_experiments(&mut self, order: &[&str]) -> Result<(), Refusal> {
+        self.bounded(order)?;
         for clause in order {
             let (side, key, direction) = self.order_key(clause)?;
             if side != Side::Attribute {
