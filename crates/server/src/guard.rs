@@ -79,10 +79,15 @@ pub(crate) async fn inner(State(gate): State<Gate>, mut request: Request, next: 
         Err(error) => return refuse(error.into(), page, theme),
     };
     let health = gate.policy == Policy::Public;
+    // Held until the reply begins, also when no handler takes it on.
+    let mut held = None;
     if !health {
         let who = caller.as_ref().map_or("-", |caller| caller.name.as_str());
         match gate.shared.slots.take(who) {
-            Ok(slot) => request.extensions_mut().insert(slot),
+            Ok(slot) => {
+                held = Some(Arc::clone(&slot));
+                request.extensions_mut().insert(slot)
+            }
             Err(error) => {
                 gate.shared.counters.shed.fetch_add(1, Ordering::Relaxed);
                 return refuse(error.into(), page, theme);
@@ -93,10 +98,12 @@ pub(crate) async fn inner(State(gate): State<Gate>, mut request: Request, next: 
         request.extensions_mut().insert(caller);
     }
     let limit = std::time::Duration::from_secs(gate.seconds_max);
-    match tokio::time::timeout(limit, next.run(request)).await {
+    let response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => refuse(ServerError::TimedOut { seconds: gate.seconds_max }.into(), page, theme),
-    }
+    };
+    drop(held);
+    response
 }
 
 fn refuse(refusal: Refusal, page: bool, theme: pages::Theme) -> Response {

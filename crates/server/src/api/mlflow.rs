@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
+use sextant_core::Cancel;
 
 use crate::{
     body,
@@ -20,7 +21,7 @@ use crate::{
     keys::Role,
     port::{MlflowReply, MlflowRequest},
     reply::Refusal,
-    state::Shared,
+    state::{Shared, Slot},
 };
 
 /// The version of MLflow whose clients are answered; they ask for it and read it.
@@ -45,6 +46,7 @@ pub(crate) async fn version() -> Response {
 pub(crate) async fn look(
     State(shared): State<Arc<Shared>>,
     Path(call): Path<String>,
+    Extension(slot): Extension<Arc<Slot>>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Response, Refusal> {
     if call == "server-info" {
@@ -60,13 +62,14 @@ pub(crate) async fn look(
             Some(first) => *first = json!([first.take(), text]),
         }
     }
-    answer(shared, MlflowRequest { method: "GET".to_owned(), call, fields }).await
+    answer(shared, slot, MlflowRequest { method: "GET".to_owned(), call, fields }).await
 }
 
 /// `POST /api/2.0/mlflow/{*call}`. Who may only read may search this way, and nothing else.
 pub(crate) async fn change(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
+    Extension(slot): Extension<Arc<Slot>>,
     Path(call): Path<String>,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -88,7 +91,7 @@ pub(crate) async fn change(
     let fields = fields.unwrap_or_default();
     let request = MlflowRequest { method, call, fields };
     match refused {
-        None => answer(shared, request).await,
+        None => answer(shared, slot, request).await,
         Some(message) => Ok(shown(
             400,
             &json!({
@@ -101,10 +104,19 @@ pub(crate) async fn change(
     }
 }
 
-async fn answer(shared: Arc<Shared>, request: MlflowRequest) -> Result<Response, Refusal> {
+async fn answer(
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    request: MlflowRequest,
+) -> Result<Response, Refusal> {
     let backend = Arc::clone(&shared.backend);
     // Not cancelled when the caller goes away: what is on its way into the log gets there.
-    let reply = blocking(move |_| backend.mlflow(&request)).await?;
+    // Its place among the requests is taken until then.
+    let work = move |_: &Cancel| {
+        let _slot = slot;
+        backend.mlflow(&request)
+    };
+    let reply = blocking(work).await?;
     Ok(match reply {
         MlflowReply::Said { status, body } => shown(status, &body),
         MlflowReply::NoSuchCall { allowed } if allowed.is_empty() => {
