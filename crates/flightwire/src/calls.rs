@@ -1,6 +1,6 @@
 //! What does each call of Flight do here? One method per call, for a caller who was let in.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream;
@@ -89,7 +89,10 @@ impl Call {
         let parameters = self.door.statements.parameters(&handle, &self.caller)?;
         // All that is put is held until it is read.
         let _seat = self.door.seat()?;
-        let messages = gather(first, &mut sent).await?;
+        // However slowly they come: nobody keeps a seat for longer.
+        let limit = Duration::from_secs(limits::PUT_SECONDS);
+        let messages = tokio::time::timeout(limit, gather(first, &mut sent)).await;
+        let messages = messages.map_err(|_| Status::from(FlightError::Silent(limit)))??;
         let values = tokio::task::spawn_blocking(move || bind::row(&messages, parameters)).await;
         // The decoder of foreign bytes may break on what it did not expect; nothing else does then.
         let wrong = |_| FlightError::Malformed("the values cannot be read".to_owned());

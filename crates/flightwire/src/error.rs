@@ -46,7 +46,7 @@ pub enum FlightError {
     #[error("the query was stopped: it took longer than {} s", limits::STATEMENT_SECONDS)]
     TooSlow,
     /// A call that was begun and not gone on with.
-    #[error("nothing came from the client for {} s", .0.as_secs())]
+    #[error("the client did not send what it had to within {} s", .0.as_secs())]
     Silent(std::time::Duration),
     /// No room for one more query.
     #[error("too many queries at once: {} run already", limits::QUERIES_MAX)]

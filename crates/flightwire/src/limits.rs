@@ -22,6 +22,8 @@ pub const STATEMENT_SECONDS: u64 = 600;
 pub const LOGIN_SECONDS: u64 = 30;
 /// How long a client may be silent within a message that it sends.
 pub const MESSAGE_SECONDS: u64 = 30;
+/// How long a client may take to send all values that it binds.
+pub const PUT_SECONDS: u64 = 60;
 /// How long a connection may stand between two calls.
 pub const IDLE_SECONDS: u64 = 3600;
 /// How often an open connection is asked whether its client is still there, and for how long.
