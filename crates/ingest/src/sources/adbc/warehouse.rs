@@ -33,6 +33,9 @@ const OF_CONNECTION: &str = "adbc.connection.";
 const SECRET_WORDS: &[&str] =
     &["password", "passwd", "secret", "token", "private_key", "credential", "api_key"];
 
+/// What the key of an option is called that holds an address.
+const ADDRESS_WORDS: &[&str] = &["uri", "url", "dsn", "conn", "address"];
+
 /// A value of an option, as TOML has it.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -75,7 +78,7 @@ impl Reach {
         }
         for (key, value) in &self.options {
             let secret = SECRET_WORDS.iter().any(|word| key.to_lowercase().contains(word));
-            let in_address = matches!(value, OptionText::Text(text) if password_in(text).is_some());
+            let in_address = matches!(value, OptionText::Text(text) if holds_password(key, text));
             if secret || in_address {
                 let message = format!("the option `{key}` holds a secret");
                 let fix = "name it under [secrets], such as uri = { env = \"DATABASE_URL\" }";
@@ -96,33 +99,53 @@ impl Reach {
     }
 }
 
-/// The password that an address holds: `scheme://user:password@host`, `user:password@account` as
-/// Snowflake has it, or `password=…` among its parameters.
-fn password_in(text: &str) -> Option<&str> {
-    let parameter = text.split(['?', '&', ';', ' ', '\n']).find_map(|part| {
-        let (key, value) = part.split_once('=')?;
-        let key = key.trim().to_lowercase();
-        let is_secret = key == "pwd" || SECRET_WORDS.iter().any(|word| key.contains(word));
-        (is_secret && !value.is_empty()).then_some(value)
-    });
-    let authority = || {
-        let (before, _) = text.split_once('?').unwrap_or((text, ""));
-        let user = match before.split_once("://") {
-            Some((_, rest)) => rest.split('/').next()?.rsplit_once('@')?.0,
-            None => before.rsplit_once('@')?.0,
-        };
-        let (_, password) = user.split_once(':')?;
-        // `file:/folder/a@b` is a path.
-        (!password.is_empty() && !password.starts_with('/')).then_some(password)
-    };
-    parameter.or_else(authority)
+/// Whether an option has a password in its value. Only an address has parameters; in others `token=…`
+/// may be anything.
+fn holds_password(key: &str, text: &str) -> bool {
+    let name = key.to_lowercase();
+    let name = name.rsplit('.').next().unwrap_or_default();
+    let is_address = text.contains("://") || ADDRESS_WORDS.iter().any(|word| name.contains(word));
+    is_address && !passwords_in(text).is_empty()
 }
 
-/// What must not be repeated of a secret: all of it, and the password alone that an address holds,
-/// as it is written there and as it is meant.
+/// The passwords that an address holds: `scheme://user:password@host`, `user:password@account` as
+/// Snowflake has it, and `password=…` among its parameters, also in quotes or braces.
+fn passwords_in(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices('=') {
+        let (before, after) = (text[..at].trim_end(), text[at + 1..].trim_start());
+        let key = before.rsplit(['?', '&', ';', ' ', '\n']).next().unwrap_or_default();
+        let key = key.to_lowercase();
+        if key != "pwd" && !SECRET_WORDS.iter().any(|word| key.contains(word)) {
+            continue;
+        }
+        let quoted =
+            [('\'', '\''), ('"', '"'), ('{', '}')].into_iter().find_map(|(open, close)| {
+                Some(after.strip_prefix(open)?.split(close).next().unwrap_or_default())
+            });
+        let plain = || after.split(['&', ';', ' ', '\n']).next().unwrap_or_default();
+        // `password= user=me` has none.
+        found.push(quoted.unwrap_or_else(plain));
+    }
+    let (before, _) = text.split_once('?').unwrap_or((text, ""));
+    let user = match before.split_once("://") {
+        Some((_, rest)) => {
+            rest.split('/').next().and_then(|rest| rest.rsplit_once('@')).map(|(user, _)| user)
+        }
+        None => before.rsplit_once('@').map(|(user, _)| user),
+    };
+    let authority = user.and_then(|user| user.split_once(':')).map(|(_, password)| password);
+    // `file:/folder/a@b` is a path.
+    found.extend(authority.filter(|password| !password.starts_with('/')));
+    found.retain(|password| !password.is_empty());
+    found
+}
+
+/// What must not be repeated of a secret: all of it, and the passwords alone that an address holds,
+/// as they are written there and as they are meant.
 fn hidden_in(secret: &str) -> Vec<String> {
     let mut hidden = vec![secret.to_owned()];
-    if let Some(password) = password_in(secret) {
+    for password in passwords_in(secret) {
         hidden.push(password.to_owned());
         hidden.push(percent_decode_str(password).decode_utf8_lossy().into_owned());
     }
@@ -334,6 +357,10 @@ mod tests {
             ("uri", "postgresql://me@host/db?sslmode=off&password=word", false),
             ("dsn", "Server=host;UID=me;PWD=word", false),
             ("dsn", "host=h user=me password=", true),
+            ("dsn", "host=h password = word user=me", false),
+            ("dsn", "host=h password='a b'", false),
+            ("dsn", "UID=me;PWD={a;b}", false),
+            ("adbc.connection.query", "select token=1", true),
             ("password", "word", false),
             ("adbc.snowflake.sql.client_option.jwt_private_key", "x", false),
             ("adbc.connection.catalog", "db", true),
@@ -350,6 +377,8 @@ mod tests {
             ("x://me:s%21@host/db", "no login at x://me:s%21@host/db", "no login at …"),
             ("x://me:s3c%21@host/db", "no login with s3c!", "no login with …"),
             ("me:s3cret@account", "no login with s3cret", "no login with …"),
+            ("x://me:s3cret@host/db?sslpassword=y", "no login with s3cret", "no login with …"),
+            ("host=h password='a b'", "no login with a b", "no login with …"),
         ] {
             let error = Error::with_message_and_status(said, Status::Unauthenticated);
             let fault = explain(&error, &hidden_in(secret));
