@@ -74,6 +74,7 @@ impl DataEngine {
     /// When the name is not plain or taken, or there is no such asset or version.
     pub fn tag(&self, name: &str, kind: TagKind, wanted: &[String]) -> Result<TagInfo> {
         check_name(name)?;
+        let _naming = self.naming();
         let reader = self.store().read()?;
         let present = all(&reader)?.into_iter().find(|row| row.name == name);
         if let Some(present) = present
@@ -84,8 +85,7 @@ impl DataEngine {
                 fix: format!("take another name, or `sextant data untag {name}` first"),
             });
         }
-        let _naming = self.naming();
-        let chosen = self.chosen(&self.store().read()?, wanted)?;
+        let chosen = self.chosen(&reader, wanted)?;
         let count = chosen.tables.len() + chosen.assets.len();
         if count == 0 || count > ASSETS_MAX {
             return Err(DataError::NotFound {
