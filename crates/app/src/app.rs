@@ -13,13 +13,14 @@ use sextant_core::{Cancel, Digest, Events, Failure};
 use sextant_data::{ChecksKind, DataEngine, DatasetKind, EngineOptions, SqlKind, TablesAt};
 use sextant_ingest::{ExportKind, Ingest, SourceKind};
 use sextant_lineage::{Log, OpenOptions, Store};
+use sextant_mlflow::Mlflow;
 use sextant_pgcatalog::SqlDoor;
 use sextant_project::{
     AssetKind, BuildOptions, Config, Project, State,
     config::{config_check, config_schema, config_show, load_config, process_environment},
 };
 use sextant_retrieve::IndexKind;
-use sextant_track::{Tracker, mlflow::Mlflow};
+use sextant_track::Tracker;
 
 use crate::{
     AppError, Op,

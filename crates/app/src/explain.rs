@@ -17,6 +17,7 @@ fn catalogues() -> [&'static [&'static Code]; 14] {
         sextant_models::CODES,
         sextant_compute::CODES,
         sextant_track::CODES,
+        sextant_mlflow::CODES,
         sextant_retrieve::CODES,
         sextant_agent::CODES,
         sextant_serve::CODES,

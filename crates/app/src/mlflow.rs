@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use serde_json::{Map, Value};
 use sextant_core::Failure;
-use sextant_track::mlflow::{Answer, CALLS, Mlflow};
+use sextant_mlflow::{Answer, Found, Mlflow, find};
 
 use crate::App;
 
@@ -14,12 +14,14 @@ use crate::App;
 pub enum MlflowCall {
     /// It was answered or refused.
     Said(Answer),
+    /// It changes something, and the caller may not.
+    Forbidden,
     /// There is no such call; these methods have one at the path.
     None(Vec<&'static str>),
 }
 
 impl App {
-    /// Answers a call of a client of MLflow. `path` is what stands behind `/api/2.0/mlflow/`.
+    /// Answers a call of a client of MLflow. `path` is what stands behind `/api/` or `/ajax-api/`.
     ///
     /// # Errors
     /// When the experiments and runs cannot be opened.
@@ -28,12 +30,15 @@ impl App {
         method: &str,
         path: &str,
         fields: &Map<String, Value>,
+        may_change: bool,
     ) -> Result<MlflowCall, Failure> {
-        let at_path = || CALLS.iter().filter(|call| call.path == path);
-        let Some(call) = at_path().find(|call| call.method == method) else {
-            return Ok(MlflowCall::None(at_path().map(|call| call.method).collect()));
-        };
-        Ok(MlflowCall::Said(call.answer(&self.mlflow_store()?, fields)))
+        match find(method, path) {
+            Found::Methods(methods) => Ok(MlflowCall::None(methods)),
+            Found::Call(call, _) if call.changes && !may_change => Ok(MlflowCall::Forbidden),
+            Found::Call(call, places) => {
+                Ok(MlflowCall::Said(call.answer(&self.mlflow_store()?, fields, &places)))
+            }
+        }
     }
 
     fn mlflow_store(&self) -> Result<Mlflow, Failure> {

@@ -113,10 +113,12 @@ pub enum IngestReply {
 pub struct MlflowRequest {
     /// The HTTP method.
     pub method: String,
-    /// The path behind `/api/2.0/mlflow/`.
-    pub call: String,
+    /// The path behind `/api/` or `/ajax-api/`, decoded, such as `2.0/mlflow/runs/create`.
+    pub path: String,
     /// The fields of the body or of the address; there a repeated name is a list of texts.
     pub fields: Map<String, Value>,
+    /// Whether the caller may change things.
+    pub may_change: bool,
 }
 
 /// What it is answered.
@@ -129,6 +131,8 @@ pub enum MlflowReply {
         /// The body.
         body: Value,
     },
+    /// The call changes something, and the caller may not.
+    Forbidden,
     /// There is no such call; these methods have one at the path.
     NoSuchCall {
         /// Method by method, none when the path has no call at all.

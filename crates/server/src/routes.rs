@@ -93,6 +93,7 @@ pub fn route_table() -> Vec<RouteInfo> {
 
 const GET: (Method, MethodFilter) = (Method::GET, MethodFilter::GET);
 const POST: (Method, MethodFilter) = (Method::POST, MethodFilter::POST);
+const PATCH: (Method, MethodFilter) = (Method::PATCH, MethodFilter::PATCH);
 const DELETE: (Method, MethodFilter) = (Method::DELETE, MethodFilter::DELETE);
 
 #[rustfmt::skip] // a table reads best as a table
@@ -113,12 +114,22 @@ fn table() -> Vec<Route> {
         // The MLflow wire
         api(GET, "/health", Public, "that the server runs, as MLflow says it", mlflow::health),
         api(GET, "/version", Public, "the version of MLflow that is spoken", mlflow::version),
-        api(GET, "/api/2.0/mlflow/{*call}", Read, "look at experiments, runs and metrics", mlflow::look),
-        api(POST, "/api/2.0/mlflow/{*call}", Read, "search, or with the role write log and change", mlflow::change),
-        api(GET, "/api/3.0/mlflow/{*call}", Read, "the same, as later clients ask", mlflow::look),
-        api(POST, "/api/3.0/mlflow/{*call}", Read, "the same, as later clients ask", mlflow::change),
-        api(GET, "/ajax-api/2.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::look),
-        api(GET, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::look),
+        api(GET, "/api/2.0/mlflow/{*call}", Read, "what MLflow's clients ask; what changes something needs the role write", mlflow::call),
+        api(POST, "/api/2.0/mlflow/{*call}", Read, "what MLflow's clients ask; what changes something needs the role write", mlflow::call),
+        api(PATCH, "/api/2.0/mlflow/{*call}", Read, "what MLflow's clients ask; what changes something needs the role write", mlflow::call),
+        api(DELETE, "/api/2.0/mlflow/{*call}", Read, "what MLflow's clients ask; what changes something needs the role write", mlflow::call),
+        api(GET, "/api/3.0/mlflow/{*call}", Read, "the same, as later clients ask", mlflow::call),
+        api(POST, "/api/3.0/mlflow/{*call}", Read, "the same, as later clients ask", mlflow::call),
+        api(PATCH, "/api/3.0/mlflow/{*call}", Read, "the same, as later clients ask", mlflow::call),
+        api(DELETE, "/api/3.0/mlflow/{*call}", Read, "the same, as later clients ask", mlflow::call),
+        api(GET, "/ajax-api/2.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(POST, "/ajax-api/2.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(PATCH, "/ajax-api/2.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(DELETE, "/ajax-api/2.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(GET, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(POST, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(PATCH, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(DELETE, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
         // Operations; each operation needs a role of its own as well, see api/ops.rs
         api(POST, "/api/v1/ops", Read, "run one operation, streamed as JSON lines", ops::run),
         api(GET, "/api/v1/answers/{id}/why", Read, "the chain of an answer", answers::why),

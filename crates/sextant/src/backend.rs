@@ -47,12 +47,14 @@ impl Backend for AppBackend {
     }
 
     fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure> {
-        let called = self.0.mlflow(&request.method, &request.call, &request.fields)?;
+        let MlflowRequest { method, path, fields, may_change } = request;
+        let called = self.0.mlflow(method, path, fields, *may_change)?;
         Ok(match called {
             MlflowCall::Said(Ok(body)) => MlflowReply::Said { status: 200, body },
             MlflowCall::Said(Err(refusal)) => {
                 MlflowReply::Said { status: refusal.status(), body: refusal.body() }
             }
+            MlflowCall::Forbidden => MlflowReply::Forbidden,
             MlflowCall::None(allowed) => MlflowReply::NoSuchCall { allowed },
         })
     }

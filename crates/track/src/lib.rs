@@ -5,8 +5,8 @@
 
 #![deny(missing_docs)]
 
+pub mod bytes;
 mod error;
-pub mod mlflow;
 mod points;
 mod rows;
 mod summary;

@@ -7,7 +7,10 @@
 
 use sextant_core::Timestamp;
 
-use crate::TrackError;
+use crate::{
+    TrackError,
+    bytes::{Input, broken, push_varint},
+};
 
 const VERSION: u8 = 1;
 const NAME_BYTES_MAX: usize = 200;
@@ -87,62 +90,6 @@ pub fn decode_points(bytes: &[u8]) -> Result<Vec<MetricPoint>, TrackError> {
         points.push(MetricPoint { metric, step, value, at });
     }
     if input.at == bytes.len() { Ok(points) } else { Err(broken("bytes after the end")) }
-}
-
-pub(crate) fn broken(reason: impl Into<String>) -> TrackError {
-    TrackError::Stored { what: "metric points", reason: reason.into() }
-}
-
-pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        // The low seven bits fit a byte.
-        out.push((value & 0x7f) as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-pub(crate) struct Input<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) at: usize,
-}
-
-impl Input<'_> {
-    pub(crate) fn take<const N: usize>(&mut self) -> Result<[u8; N], TrackError> {
-        let found = self.bytes.get(self.at..self.at + N).and_then(|slice| slice.try_into().ok());
-        self.at += N;
-        found.ok_or_else(|| broken("they end too early"))
-    }
-
-    pub(crate) fn varint(&mut self) -> Result<u64, TrackError> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take::<1>()?[0];
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(broken("a number is too long"))
-    }
-
-    /// A number that cannot be larger than what is left, so that a damaged one cannot reserve
-    /// memory.
-    pub(crate) fn count(&mut self) -> Result<usize, TrackError> {
-        let value = self.varint()?;
-        let left = self.bytes.len().saturating_sub(self.at);
-        usize::try_from(value)
-            .ok()
-            .filter(|count| *count <= left)
-            .ok_or_else(|| broken(format!("{value} is more than there is")))
-    }
-
-    pub(crate) fn text(&mut self, length: usize) -> Result<String, TrackError> {
-        let slice = self.bytes.get(self.at..self.at + length);
-        self.at += length;
-        let slice = slice.ok_or_else(|| broken("they end too early"))?;
-        String::from_utf8(slice.to_vec()).map_err(|error| broken(error.to_string()))
-    }
 }
 
 #[cfg(test)]

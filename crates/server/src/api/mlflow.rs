@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    extract::{Path, Query, Request, State},
-    http::{HeaderValue, StatusCode, header},
+    body::HttpBody as _,
+    extract::{OriginalUri, Query, Request, State},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
@@ -26,8 +27,6 @@ use crate::{
 
 /// The version of MLflow whose clients are answered; they ask for it and read it.
 const VERSION: &str = "3.17.2";
-/// Calls that change nothing though they are sent as POST.
-const SEARCHES: &[&str] = &["experiments/search", "runs/search"];
 /// Pages in place of JSON, as MLflow's server has them.
 const NOT_FOUND: &str = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was not found on the server. If you entered the URL manually please check your spelling and try again.</p>\n";
 const WRONG_METHOD: &str = "<!doctype html>\n<html lang=en>\n<title>405 Method Not Allowed</title>\n<h1>Method Not Allowed</h1>\n<p>The method is not allowed for the requested URL.</p>\n";
@@ -42,73 +41,33 @@ pub(crate) async fn version() -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], VERSION).into_response()
 }
 
-/// `GET /api/2.0/mlflow/{*call}`
-pub(crate) async fn look(
-    State(shared): State<Arc<Shared>>,
-    Path(call): Path<String>,
-    Extension(slot): Extension<Arc<Slot>>,
-    Query(pairs): Query<Vec<(String, String)>>,
-) -> Result<Response, Refusal> {
-    if call == "server-info" {
-        return Ok(shown(200, &server_info()));
-    }
-    let mut fields: Map<String, Value> = Map::new();
-    for (name, text) in pairs {
-        match fields.get_mut(&name) {
-            None => {
-                fields.insert(name, text.into());
-            }
-            Some(Value::Array(texts)) => texts.push(text.into()),
-            Some(first) => *first = json!([first.take(), text]),
-        }
-    }
-    answer(shared, slot, MlflowRequest { method: "GET".to_owned(), call, fields }).await
-}
-
-/// `POST /api/2.0/mlflow/{*call}`. Who may only read may search this way, and nothing else.
-pub(crate) async fn change(
+/// `/api/2.0/mlflow/{*call}` and its like, with any method. Who may only read may call what changes
+/// nothing.
+pub(crate) async fn call(
     State(shared): State<Arc<Shared>>,
     Extension(caller): Extension<Caller>,
     Extension(slot): Extension<Arc<Slot>>,
-    Path(call): Path<String>,
+    OriginalUri(uri): OriginalUri,
+    Query(pairs): Query<Vec<(String, String)>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    if !SEARCHES.contains(&call.as_str()) && caller.role < Role::Write {
-        let (needs, has) = (Role::Write.as_str(), caller.role.as_str());
-        return Err(ServerError::Forbidden { needs, has }.into());
-    }
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let is_json = kind.is_some_and(|kind| kind.trim_start().starts_with("application/json"));
-    let method = "POST".to_owned();
-    let fields = match body::object(request).await {
-        Err(error @ ServerError::TooLarge { .. }) => return Err(error.into()),
-        _ if !is_json => {
-            Err("Bad Request. Content-Type must be one of ['application/json'].".to_owned())
-        }
-        fields => fields.map_err(|error| error.to_string()),
+    let method = match *request.method() {
+        Method::HEAD => Method::GET.to_string(),
+        ref method => method.to_string(),
     };
-    let refused = fields.as_ref().err().cloned();
-    let fields = fields.unwrap_or_default();
-    let request = MlflowRequest { method, call, fields };
-    match refused {
-        None => answer(shared, slot, request).await,
-        Some(message) => Ok(shown(
-            400,
-            &json!({
-                "error_code": "INVALID_PARAMETER_VALUE",
-                "message": message,
-                "sqlstate": "KAM00",
-                "error_class": "INVALID_PARAMETER_VALUE",
-            }),
-        )),
+    let Some(path) = their_path(&uri) else { return Ok(page(StatusCode::NOT_FOUND, NOT_FOUND)) };
+    if path == "3.0/mlflow/server-info" && method == "GET" {
+        return Ok(shown(200, &server_info()));
     }
-}
-
-async fn answer(
-    shared: Arc<Shared>,
-    slot: Arc<Slot>,
-    request: MlflowRequest,
-) -> Result<Response, Refusal> {
+    let fields = match method.as_str() {
+        "GET" if !pairs.is_empty() => in_address(pairs),
+        _ => match in_body(request).await? {
+            Ok(fields) => fields,
+            Err(message) => return Ok(shown(400, &not_understood(&message))),
+        },
+    };
+    let may_change = caller.role >= Role::Write;
+    let request = MlflowRequest { method, path, fields, may_change };
     let backend = Arc::clone(&shared.backend);
     // Not cancelled when the caller goes away: what is on its way into the log gets there.
     // Its place among the requests is taken until then.
@@ -116,9 +75,12 @@ async fn answer(
         let _slot = slot;
         backend.mlflow(&request)
     };
-    let reply = blocking(work).await?;
-    Ok(match reply {
+    Ok(match blocking(work).await? {
         MlflowReply::Said { status, body } => shown(status, &body),
+        MlflowReply::Forbidden => {
+            let (needs, has) = (Role::Write.as_str(), caller.role.as_str());
+            return Err(ServerError::Forbidden { needs, has }.into());
+        }
         MlflowReply::NoSuchCall { allowed } if allowed.is_empty() => {
             page(StatusCode::NOT_FOUND, NOT_FOUND)
         }
@@ -129,6 +91,57 @@ async fn answer(
             }
             response
         }
+    })
+}
+
+/// The path behind `/api/` or `/ajax-api/`, decoded.
+fn their_path(uri: &Uri) -> Option<String> {
+    let path = uri.path();
+    let path = path.strip_prefix("/ajax-api/").or_else(|| path.strip_prefix("/api/"))?;
+    Some(percent_encoding::percent_decode_str(path).decode_utf8().ok()?.into_owned())
+}
+
+/// The fields of an address.
+fn in_address(pairs: Vec<(String, String)>) -> Map<String, Value> {
+    let mut fields: Map<String, Value> = Map::new();
+    for (name, text) in pairs {
+        match fields.get_mut(&name) {
+            None => {
+                fields.insert(name, text.into());
+            }
+            Some(Value::Array(texts)) => texts.push(text.into()),
+            Some(first) => *first = json!([first.take(), text]),
+        }
+    }
+    fields
+}
+
+/// The fields of a body, or in words why it has none.
+async fn in_body(request: Request) -> Result<Result<Map<String, Value>, String>, Refusal> {
+    let needs_kind = matches!(*request.method(), Method::POST | Method::PUT);
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_json = kind.is_some_and(|kind| kind.trim_start().starts_with("application/json"));
+    let is_empty = request.body().size_hint().exact() == Some(0);
+    match (needs_kind, is_empty) {
+        (false, true) => return Ok(Ok(Map::new())),
+        _ if needs_kind && !is_json => {
+            let message = "Bad Request. Content-Type must be one of ['application/json'].";
+            return Ok(Err(message.to_owned()));
+        }
+        _ => {}
+    }
+    match body::object(request).await {
+        Err(error @ ServerError::TooLarge { .. }) => Err(error.into()),
+        fields => Ok(fields.map_err(|error| error.to_string())),
+    }
+}
+
+fn not_understood(message: &str) -> Value {
+    json!({
+        "error_code": "INVALID_PARAMETER_VALUE",
+        "message": message,
+        "sqlstate": "KAM00",
+        "error_class": "INVALID_PARAMETER_VALUE",
     })
 }
 

@@ -410,7 +410,9 @@ impl Backend for Fake {
 
     fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure> {
         let said = |status, body| Ok(MlflowReply::Said { status, body });
-        match (request.method.as_str(), request.call.as_str()) {
+        let call = request.path.rsplit('/').next().unwrap_or_default();
+        match (request.method.as_str(), call) {
+            ("POST", "echo") if !request.may_change => Ok(MlflowReply::Forbidden),
             ("GET" | "POST", "echo") => said(200, json!(request.fields)),
             ("POST", "refused") => said(404, json!({ "error_code": "RESOURCE_DOES_NOT_EXIST" })),
             (_, "refused") => Ok(MlflowReply::NoSuchCall { allowed: vec!["POST"] }),

@@ -8,8 +8,9 @@ use sextant_core::ActivityId;
 use sextant_lineage::{Act, Reader, Row};
 
 use super::{
-    Answer, Fields, Mlflow, Refusal,
+    Answer, Call, Fields, Mlflow, Refusal,
     batch::{TAG_CHARS_MAX, cut},
+    call::{change, look},
     experiments::{experiment_id, pairs, tags_of},
     metrics::{RunKey, run_id, run_key},
     names::{at_most, check_key},
@@ -118,6 +119,21 @@ pub(super) fn run_field<'a>(fields: &Fields<'a>) -> Result<&'a str, Refusal> {
     let old = fields.text("run_uuid")?.filter(|id| !id.is_empty());
     id.or(old).ok_or_else(|| fields.absent("run_id"))
 }
+
+/// The calls of this file and of `batch`.
+pub(super) const CALLS: &[Call] = &[
+    change("POST", "2.0/mlflow/runs/create", Mlflow::create_run),
+    look("GET", "2.0/mlflow/runs/get", Mlflow::get_run),
+    change("POST", "2.0/mlflow/runs/update", Mlflow::update_run),
+    change("POST", "2.0/mlflow/runs/delete", Mlflow::delete_run),
+    change("POST", "2.0/mlflow/runs/restore", Mlflow::restore_run),
+    look("POST", "2.0/mlflow/runs/search", Mlflow::search_runs),
+    change("POST", "2.0/mlflow/runs/log-metric", Mlflow::log_metric),
+    change("POST", "2.0/mlflow/runs/log-parameter", Mlflow::log_parameter),
+    change("POST", "2.0/mlflow/runs/set-tag", Mlflow::set_tag),
+    change("POST", "2.0/mlflow/runs/delete-tag", Mlflow::delete_tag),
+    change("POST", "2.0/mlflow/runs/log-batch", Mlflow::log_batch),
+];
 
 impl Mlflow {
     /// The run with this id.

@@ -18,6 +18,8 @@ pub struct Fields<'a> {
     within: &'a str,
     /// Whether they come from an address, where a list is a name that is repeated.
     in_address: bool,
+    /// The values in the path.
+    places: &'a [(&'static str, String)],
 }
 
 type Read<T> = Result<T, Refusal>;
@@ -25,17 +27,28 @@ type Read<T> = Result<T, Refusal>;
 impl<'a> Fields<'a> {
     /// The fields of a body.
     pub const fn new(map: &'a Map<String, Value>) -> Self {
-        Self { map, within: "", in_address: false }
+        Self { map, within: "", in_address: false, places: &[] }
     }
 
     /// The fields of an address: each is text, or the texts of a name that was repeated.
     pub const fn in_address(map: &'a Map<String, Value>) -> Self {
-        Self { map, within: "", in_address: true }
+        Self { map, within: "", in_address: true, places: &[] }
+    }
+
+    /// The same fields, with the values in the path.
+    pub(crate) const fn at(self, places: &'a [(&'static str, String)]) -> Self {
+        Self { places, ..self }
+    }
+
+    /// A value in the path; empty when the call's path has none of this name.
+    pub(super) fn place(&self, name: &str) -> &'a str {
+        let found = self.places.iter().find(|(known, _)| *known == name);
+        found.map_or("", |(_, value)| value.as_str())
     }
 
     /// The fields of an object inside one.
     pub(super) const fn inside(map: &'a Map<String, Value>, within: &'a str) -> Self {
-        Self { map, within, in_address: false }
+        Self { map, within, in_address: false, places: &[] }
     }
 
     fn get(&self, name: &str) -> Option<&'a Value> {

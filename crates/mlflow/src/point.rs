@@ -4,9 +4,9 @@
 //! each as key index, zigzag step, zigzag milliseconds, and value as f64, little endian. Numbers are
 //! LEB128 varints.
 
-use crate::{
+use sextant_track::{
     TrackError,
-    points::{Input, broken, push_varint},
+    bytes::{Input, broken, push_varint},
 };
 
 const VERSION: u8 = 1;

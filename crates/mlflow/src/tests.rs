@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use sextant_lineage::{OpenOptions, Store};
 
-use super::{CALLS, Mlflow};
+use super::{Found, Mlflow, find};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -32,8 +32,10 @@ impl Bench {
     }
 
     fn call(&self, method: &str, path: &str, fields: Value) -> (u16, Value) {
-        let call = CALLS.iter().find(|call| call.method == method && call.path == path).unwrap();
-        match call.answer(&self.mlflow, fields.as_object().unwrap()) {
+        let Found::Call(call, places) = find(method, &format!("2.0/mlflow/{path}")) else {
+            panic!("there is no {method} {path}");
+        };
+        match call.answer(&self.mlflow, fields.as_object().unwrap(), &places) {
             Ok(body) => (200, body),
             Err(refusal) => (refusal.status(), refusal.body()),
         }

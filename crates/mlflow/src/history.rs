@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Fields, Mlflow, Refusal,
+    Answer, Call, Fields, Mlflow, Refusal,
+    call::look,
     metrics::run_key,
     point::Point,
     refusal::invalid,
@@ -17,6 +18,13 @@ use super::{
 const POINTS_MAX: i64 = 25_000;
 const RUNS_MAX: usize = 100;
 const CHART_POINTS_MAX: i64 = 2500;
+
+/// The calls of this file.
+pub(super) const CALLS: &[Call] = &[
+    look("GET", "2.0/mlflow/metrics/get-history", Mlflow::metric_history),
+    look("GET", "2.0/mlflow/metrics/get-history-bulk", Mlflow::metric_history_bulk),
+    look("GET", "2.0/mlflow/metrics/get-history-bulk-interval", Mlflow::metric_history_interval),
+];
 
 impl Mlflow {
     /// The points of one metric of a run.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sextant_core::Explain as _;
 use sextant_lineage::LineageError;
 
-use crate::TrackError;
+use crate::MlflowError;
 
 /// What kind of refusal it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +86,8 @@ pub(super) fn exists(message: impl Into<String>) -> Refusal {
 }
 
 /// What failed inside is named by its code alone: its words may hold statements of the catalog.
-impl From<TrackError> for Refusal {
-    fn from(error: TrackError) -> Self {
+impl From<MlflowError> for Refusal {
+    fn from(error: MlflowError) -> Self {
         let code = error.code();
         Self { fault: Fault::Internal, message: format!("{code}: {}", code.title) }
     }
@@ -95,6 +95,6 @@ impl From<TrackError> for Refusal {
 
 impl From<LineageError> for Refusal {
     fn from(error: LineageError) -> Self {
-        TrackError::from(error).into()
+        MlflowError::from(error).into()
     }
 }

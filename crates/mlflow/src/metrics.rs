@@ -14,7 +14,7 @@ use sextant_core::ActivityKind;
 use sextant_lineage::{Log, Store};
 
 use super::point::{Point, decode, decode_of, encode};
-use crate::TrackError;
+use crate::MlflowError;
 
 /// So many changed metrics are kept in memory at most.
 const MARKS_MAX: usize = 20_000;
@@ -63,7 +63,7 @@ impl Mark {
 
 impl Metrics {
     /// Opens the log, and marks what the catalog does not know.
-    pub(super) fn open(store: &Store) -> Result<Self, TrackError> {
+    pub(super) fn open(store: &Store) -> Result<Self, MlflowError> {
         let log = store.log("points")?;
         let rows = store.read()?.query("SELECT reached FROM mlflow_points", &[])?;
         let reached = rows.first().map_or(Ok(0), |row| row.int(0))?.max(0).cast_unsigned();
@@ -79,7 +79,7 @@ impl Metrics {
             }
             failed.is_none()
         })?;
-        failed.map_or(Ok(metrics), Err)
+        failed.map_or(Ok(metrics), |error| Err(error.into()))
     }
 
     fn marks(&self) -> MutexGuard<'_, HashMap<(RunKey, String), Mark>> {
@@ -94,7 +94,7 @@ impl Metrics {
     }
 
     /// Adds points to a run; they are durable when this returns.
-    pub(super) fn append(&self, run: RunKey, points: &[Point]) -> Result<(), TrackError> {
+    pub(super) fn append(&self, run: RunKey, points: &[Point]) -> Result<(), MlflowError> {
         if points.is_empty() {
             return Ok(());
         }
@@ -112,7 +112,7 @@ impl Metrics {
     }
 
     /// Brings the catalog up to date.
-    pub(super) fn write_down(&self) -> Result<(), TrackError> {
+    pub(super) fn write_down(&self) -> Result<(), MlflowError> {
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let marks = std::mem::take(&mut *self.marks());
         if marks.is_empty() {
@@ -128,7 +128,7 @@ impl Metrics {
         written
     }
 
-    fn put(&self, marks: &HashMap<(RunKey, String), Mark>) -> Result<(), TrackError> {
+    fn put(&self, marks: &HashMap<(RunKey, String), Mark>) -> Result<(), MlflowError> {
         const SQL: &str = "
             INSERT INTO mlflow_metrics
                 (run, key, value, is_nan, timestamp, step, least, greatest)
@@ -168,7 +168,7 @@ impl Metrics {
     }
 
     /// Every point of a metric of a run, each once, in the order in which MLflow gives them.
-    pub(super) fn of_run(&self, run: &RunKey, key: &str) -> Result<Vec<Point>, TrackError> {
+    pub(super) fn of_run(&self, run: &RunKey, key: &str) -> Result<Vec<Point>, MlflowError> {
         let mut points = Vec::new();
         for payload in self.log.get_all(run)? {
             points.extend(decode_of(&payload, Some(key))?);

@@ -4,12 +4,15 @@ use serde_json::{Map, Value, json};
 use sextant_lineage::{Cell, Reader, Row};
 
 use super::{
-    Answer, Fault, Fields, Mlflow, Refusal,
+    Answer, Call, Fault, Fields, Mlflow, Refusal,
     names::{at_most, check_key},
     refusal::{exists, invalid, missing},
     search::{Page, experiments},
 };
-use crate::TrackError;
+use crate::{
+    MlflowError,
+    call::{change, look},
+};
 
 const NAME_CHARS_MAX: usize = 500;
 const TAG_CHARS_MAX: usize = 20_000;
@@ -93,8 +96,22 @@ pub(super) fn tags_of(objects: &[&Map<String, Value>]) -> Result<Vec<(String, St
     Ok(tags)
 }
 
+/// The calls of this file.
+pub(super) const CALLS: &[Call] = &[
+    change("POST", "2.0/mlflow/experiments/create", Mlflow::create_experiment),
+    look("GET", "2.0/mlflow/experiments/get", Mlflow::get_experiment),
+    look("GET", "2.0/mlflow/experiments/get-by-name", Mlflow::get_experiment_by_name),
+    look("POST", "2.0/mlflow/experiments/search", Mlflow::search_experiments),
+    look("GET", "2.0/mlflow/experiments/search", Mlflow::search_experiments),
+    change("POST", "2.0/mlflow/experiments/update", Mlflow::update_experiment),
+    change("POST", "2.0/mlflow/experiments/delete", Mlflow::delete_experiment),
+    change("POST", "2.0/mlflow/experiments/restore", Mlflow::restore_experiment),
+    change("POST", "2.0/mlflow/experiments/set-experiment-tag", Mlflow::set_experiment_tag),
+    change("POST", "2.0/mlflow/experiments/delete-experiment-tag", Mlflow::delete_experiment_tag),
+];
+
 impl Mlflow {
-    pub(super) fn make_default_experiment(&self) -> Result<(), TrackError> {
+    pub(super) fn make_default_experiment(&self) -> Result<(), MlflowError> {
         let any = self.store().read()?.query("SELECT 1 FROM mlflow_experiments LIMIT 1", &[])?;
         if !any.is_empty() {
             return Ok(());
