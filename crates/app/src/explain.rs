@@ -5,7 +5,7 @@ use sextant_core::{Code, Failure};
 
 use crate::{AppError, Op};
 
-fn catalogues() -> [&'static [&'static Code]; 14] {
+fn catalogues() -> [&'static [&'static Code]; 15] {
     [
         sextant_lineage::CODES,
         sextant_project::CODES,
