@@ -52,8 +52,11 @@ pub(super) struct Batch {
     bad: Spill,
     /// The numbers of changes that lie in quarantine already: a build was stopped between two commits.
     held: HashSet<i64>,
-    /// The number of the next change.
+    /// The number of the first change, and of the next one.
+    first: i64,
     next: i64,
+    /// From which number on the rows in quarantine are read again under other numbers.
+    again: i64,
     counts: Counts,
     /// The number of the last change that took all rows away.
     truncated: Option<i64>,
@@ -77,12 +80,19 @@ impl Batch {
             keep: Vec::new(),
             unfit: Vec::new(),
             held,
+            first: next,
             next,
+            again: next,
             counts: Counts::default(),
             truncated: None,
             only_inserts: true,
             sent: RowSum::default(),
         })
+    }
+
+    /// Its rows are not numbered as those were that a stopped build has set aside from this number on.
+    pub(super) fn again_from(self, again: i64) -> Self {
+        Self { again, ..self }
     }
 
     /// The number of the next change.
@@ -335,6 +345,8 @@ impl Batch {
                 last: self.last,
                 unfit: self.unfit,
                 truncated: self.truncated,
+                numbers: self.first..self.next,
+                again: self.again,
             },
             only_inserts: self.only_inserts,
             sent: self.sent.digest(),

@@ -121,6 +121,7 @@ impl Read {
             key: self.key.clone(),
             cursor: None,
             digest: None,
+            next: None,
         }
     }
 }
@@ -253,11 +254,12 @@ pub(super) async fn incremental(job: &Job, tables: &mut Tables) -> Outcome<()> {
         condition.as_deref().unwrap_or("false")
     );
     let layout = job.layout(read.columns.clone(), &read.key)?;
-    let arrived = before.as_ref().map_or(0, |_| tables.main.state.arrived);
-    let next = i64::try_from(arrived).unwrap_or(i64::MAX);
-    let held = if before.is_some() { tables.held(next).await? } else { Default::default() };
+    let (landed, next) = match &before {
+        Some(before) => tables.numbers(before).await?,
+        None => (0, 0),
+    };
     let place = Place { lsn, at_us: job.engine.store().now().micros() };
-    let batch = Batch::new(layout, next, held)?;
+    let batch = Batch::new(layout, next, Default::default())?.again_from(landed);
     let ready = copy(&mut connection, &select, batch, place, true).await?.ready();
     connection.query("COMMIT").await?;
     connection.close(false).await;
@@ -271,6 +273,7 @@ pub(super) async fn incremental(job: &Job, tables: &mut Tables) -> Outcome<()> {
         return Ok(tables.write(ready, Way::Anew, &note.key, state, lsn.number()).await?);
     };
     (note.copied, note.filled) = (before.copied, before.filled.clone());
+    note.next = Some(ready.last + 1);
     widen(tables, &before, &read).await?;
     let state = tables.account(&ready.counts, &note);
     Ok(tables.write(ready, Way::Merge, &note.key, state, lsn.number()).await?)

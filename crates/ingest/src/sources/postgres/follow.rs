@@ -209,6 +209,7 @@ impl Follower<'_> {
             on_unfit: self.job.config.on_unfit,
             cursor: None,
             digest: None,
+            next: None,
         };
         let ready = batch.ready();
         let state = self.tables.account_anew(&ready.counts, &note);

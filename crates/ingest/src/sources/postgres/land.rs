@@ -65,6 +65,15 @@ impl Tables {
         }
     }
 
+    /// The number behind the last row that has landed, and that of the next one. A build that is stopped
+    /// between its two commits leaves rows in quarantine; the next one may read others in their place, so
+    /// it gives no number again.
+    pub(super) async fn numbers(&self, note: &Note) -> Result<(i64, i64)> {
+        let landed = note.landed_end(&self.main.state);
+        let own = self.quarantine_mark().await?.unwrap_or(-1);
+        Ok((landed, landed.max(own + 1)))
+    }
+
     /// The account after so many changes.
     pub(super) fn account(&self, counts: &Counts, note: &Note) -> ArrivalState {
         let mut state = self.main.state.clone();

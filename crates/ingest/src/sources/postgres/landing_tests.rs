@@ -5,21 +5,26 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::{arrow::array::RecordBatch, prelude::SessionContext};
+use datafusion::{
+    arrow::array::RecordBatch,
+    prelude::{SessionContext, lit},
+};
+use futures::TryStreamExt as _;
 
 use super::{
     LSN, Mode, OnUnfit,
     batch::Batch,
-    land::Tables,
+    land::{Tables, Way},
     lsn::Lsn,
     note::Note,
     subject::Column,
-    tests::{batch, change, column},
+    tests::{PLACE, batch, cells, change, column},
     values::Kind,
     widen::Added,
 };
 use crate::{
-    arrival::{Contract, NewColumn, Places, Rules},
+    arrival::{ArrivalState, Contract, NewColumn, Places, Rules},
+    error::Result,
     tests::{Bench, stop_next_at},
 };
 
@@ -58,6 +63,7 @@ fn note(columns: &[Column]) -> Note {
         on_unfit: OnUnfit::Quarantine,
         cursor: None,
         digest: None,
+        next: None,
     }
 }
 
@@ -123,10 +129,15 @@ fn shown(rows: &[RecordBatch]) -> Vec<String> {
 
 /// Lands what was changed since, `;` between changes.
 async fn land(bench: &Bench, changes: &str, noted: &mut Note) {
+    try_to_land(bench, changes, noted).await.unwrap();
+}
+
+async fn try_to_land(bench: &Bench, changes: &str, noted: &mut Note) -> Result<()> {
     let mut tables = tables(bench).await;
     let next = i64::try_from(tables.main.state.arrived).unwrap();
     let layout = batch(bench.root(), OnUnfit::Quarantine).layout;
-    let mut batch = Batch::new(layout, next, Default::default()).unwrap();
+    let held = tables.held(next).await.unwrap();
+    let mut batch = Batch::new(layout, next, held).unwrap();
     for text in changes.split(';').filter(|text| !text.is_empty()) {
         if text == "0" {
             tables.close(&mut batch).await.unwrap();
@@ -135,11 +146,39 @@ async fn land(bench: &Bench, changes: &str, noted: &mut Note) {
     }
     tables.close(&mut batch).await.unwrap();
     let (columns, lsn) = (batch.layout.columns.clone(), Lsn(noted.lsn.0 + 7));
-    tables.land(batch.ready(), &columns, &Added::new(), lsn, noted).await.unwrap();
+    tables.land(batch.ready(), &columns, &Added::new(), lsn, noted).await
 }
 
-/// Puts through what waits and checks what came of it: how much passed, how much still waits, the rows.
+/// Merges rows that were read again, `;` between rows, as `incremental` does.
+async fn merge(bench: &Bench, rows: &str, before: &Note) -> Result<Note> {
+    let mut tables = tables(bench).await;
+    let (landed, next) = tables.numbers(before).await.unwrap();
+    let layout = batch(bench.root(), OnUnfit::Quarantine).layout;
+    let batch = Batch::new(layout, next, Default::default()).unwrap();
+    let mut batch = batch.again_from(landed);
+    rows.split(';').for_each(|row| batch.copy(cells(row), PLACE, true).unwrap());
+    tables.close(&mut batch).await.unwrap();
+    let ready = batch.ready();
+    let noted = Note { next: Some(ready.last + 1), ..before.clone() };
+    let state = tables.account(&ready.counts, &noted);
+    tables.write(ready, Way::Merge, &noted.key, state, 1).await?;
+    Ok(noted)
+}
+
+/// Puts through what waits and checks what came of it: how much passed, how much still waits, the rows;
+/// and that the account agrees.
 async fn replayed(bench: &Bench, noted: &Note, rule: OnUnfit, expected: (u64, u64, Vec<String>)) {
+    let (state, failed) = replayed_to(bench, noted, rule, expected).await;
+    assert_eq!(state.arrived, state.landed + state.quarantined);
+    assert_eq!(state.quarantined, state.replayed + failed);
+}
+
+async fn replayed_to(
+    bench: &Bench,
+    noted: &Note,
+    rule: OnUnfit,
+    expected: (u64, u64, Vec<String>),
+) -> (ArrivalState, u64) {
     let layout = batch(bench.root(), rule).layout;
     let mut tables = tables(bench).await;
     let done = tables.replay(&layout, noted, &rules(noted), 99).await.unwrap();
@@ -149,9 +188,7 @@ async fn replayed(bench: &Bench, noted: &Note, rule: OnUnfit, expected: (u64, u6
     let mut rows = shown(&rows.collect().await.unwrap());
     rows.sort();
     assert_eq!((done.passed, done.failed, rows), expected, "{rule:?}");
-    let state = &tables.main.state;
-    assert_eq!(state.arrived, state.landed + state.quarantined);
-    assert_eq!(state.quarantined, state.replayed + done.failed);
+    (tables.main.state.clone(), done.failed)
 }
 
 /// Changes in steps, each of which lands by itself, and the rows after a replay under the same rule and
@@ -240,6 +277,48 @@ fn what_waited_when_all_rows_were_taken_away_does_not_come_back() {
                 land(&bench, changes, &mut noted).await;
             }
             replayed(&bench, &noted, OnUnfit::Null, (1, 0, vec!["2 b".to_owned()])).await;
+        });
+    }
+}
+
+#[test]
+fn what_a_stopped_build_has_set_aside_hides_nothing_that_the_next_one_reads() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let stop = || stop_next_at("data.arrival.after_quarantine");
+    // The next one cuts its batches in another way.
+    let bench = Bench::new(&[("docs/a.md", "# A\n")]);
+    runtime.block_on(async {
+        let mut noted = note(&batch(bench.root(), OnUnfit::Null).layout.columns);
+        land(&bench, "+0 x -", &mut noted).await;
+        stop();
+        assert!(try_to_land(&bench, "+1 a -;=1 b infinity", &mut noted).await.is_err());
+        land(&bench, "+1 a -", &mut noted).await;
+        land(&bench, "=1 b infinity", &mut noted).await;
+        let rows = ["0 x", "1 b"].map(str::to_owned).to_vec();
+        replayed(&bench, &noted, OnUnfit::Null, (1, 0, rows)).await;
+    });
+    // Rows are read again: others, in another order, with other values. What waits, what is there.
+    for (stopped, again, passed, rows) in [
+        ("1 a infinity;2 b -", "2 b infinity;1 a -", 1, &["0 x", "1 a", "2 b"][..]),
+        ("1 a infinity;2 b -", "1 a infinity;2 b -", 1, &["0 x", "1 a", "2 b"]),
+        ("1 a infinity;2 b -", "1 c infinity", 1, &["0 x", "1 c"]),
+        ("1 a infinity;2 b infinity", "3 d infinity;1 a -;2 b -", 1, &["0 x", "1 a", "2 b", "3 d"]),
+    ] {
+        let bench = Bench::new(&[("docs/a.md", "# A\n")]);
+        runtime.block_on(async {
+            let mut noted = note(&batch(bench.root(), OnUnfit::Null).layout.columns);
+            land(&bench, "+0 x -", &mut noted).await;
+            stop();
+            assert!(merge(&bench, stopped, &noted).await.is_err());
+            noted = merge(&bench, again, &noted).await.unwrap();
+            let mut waits = tables(&bench).await.waiting(lit(true)).await.unwrap();
+            let mut waiting = 0;
+            while let Some(rows) = waits.try_next().await.unwrap() {
+                waiting += rows.num_rows();
+            }
+            assert_eq!(waiting, passed, "{stopped}, then {again}");
+            let rows = rows.iter().map(|row| (*row).to_owned()).collect();
+            replayed_to(&bench, &noted, OnUnfit::Null, (passed as u64, 0, rows)).await;
         });
     }
 }

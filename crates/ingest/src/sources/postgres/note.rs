@@ -54,6 +54,10 @@ pub(super) struct Note {
     /// The digest of the rows: all of a snapshot, those at the cursor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) digest: Option<Digest>,
+    /// The number of the next row, where rows are not numbered as they arrive: those that are read again
+    /// after a stop get other numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<i64>,
 }
 
 impl Note {
@@ -65,6 +69,11 @@ impl Note {
     /// The note of a table that was filled in this mode.
     pub(super) fn in_mode(state: &ArrivalState, mode: Mode) -> Option<Self> {
         Self::of(state).filter(|note| note.mode == mode)
+    }
+
+    /// The number behind the last change that has landed.
+    pub(super) fn landed_end(&self, state: &ArrivalState) -> i64 {
+        self.next.unwrap_or_else(|| i64::try_from(state.arrived).unwrap_or(i64::MAX))
     }
 
     pub(super) fn to_value(&self) -> Value {

@@ -2,7 +2,7 @@
 //! the table, or has taken away: put through again, they would undo it. They are marked before the commit
 //! with the later change. A build that is stopped in between reads that change again.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use datafusion::{
     arrow::array::{AsArray as _, RecordBatch},
@@ -31,14 +31,24 @@ pub(super) struct Overtaking {
     pub(super) unfit: Vec<bool>,
     /// The number of the last change that took all rows away.
     pub(super) truncated: Option<i64>,
+    /// The numbers of its changes.
+    pub(super) numbers: Range<i64>,
+    /// From which number on, up to its first, a build that was stopped has set aside what this one has
+    /// read again, under other numbers.
+    pub(super) again: i64,
 }
 
 impl Overtaking {
     /// Whether the row of a change with this number is another one after the batch.
     fn has(&self, number: i64, key: Option<KeyHash>) -> bool {
+        // Set aside by a build that was stopped, and still to come for this one.
+        if number >= self.numbers.end {
+            return false;
+        }
+        let again = (self.again..self.numbers.start).contains(&number);
         let later = key.and_then(|key| self.last.get(&key));
         self.truncated.is_some_and(|truncated| number < truncated)
-            || later.is_some_and(|at| !self.unfit.get(*at).copied().unwrap_or(false))
+            || later.is_some_and(|at| again || !self.unfit.get(*at).copied().unwrap_or(false))
     }
 }
 

@@ -148,7 +148,7 @@ impl Tables {
     ) -> Result<Replayed> {
         let mut done = Replayed::default();
         // What a build has set aside that was stopped before its commit is not landed yet.
-        let end = i64::try_from(self.main.state.arrived).unwrap_or(i64::MAX);
+        let end = note.landed_end(&self.main.state);
         let mut behind = -1;
         while done.tried < limit as u64 {
             let most = PAGE.min(limit - usize::try_from(done.tried).unwrap_or(limit));

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::tests::Bench;
 
-const PLACE: Place = Place { lsn: Lsn(7), at_us: 0 };
+pub(super) const PLACE: Place = Place { lsn: Lsn(7), at_us: 0 };
 
 pub(super) fn column(number: i16, name: &str, kind: Kind) -> Column {
     let described = Described { name: name.to_owned(), type_oid: 0, modifier: -1, number };
@@ -41,7 +41,7 @@ pub(super) fn batch(folder: &std::path::Path, on_unfit: OnUnfit) -> Batch {
 }
 
 /// `-` is null, `~` was not sent.
-fn cells(texts: &str) -> Vec<Cell> {
+pub(super) fn cells(texts: &str) -> Vec<Cell> {
     let cell = |text: &str| match text {
         "-" => Cell::Null,
         "~" => Cell::Unchanged,
