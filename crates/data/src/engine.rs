@@ -27,6 +27,7 @@ use sextant_project::AssetId;
 use crate::{
     TextFunctions,
     error::{DataError, Result},
+    joins,
     storage::{bucket::TablesAt, claim, place::Tables},
     table::transaction::Transaction,
     text,
@@ -232,6 +233,7 @@ impl DataEngine {
         config.options_mut().optimizer.hash_join_inlist_pushdown_max_distinct_values = 0;
         let context = SessionContext::new_with_config_rt(config, self.environment());
         text::register(&context, self.text());
+        joins::register(&context);
         context
     }
 

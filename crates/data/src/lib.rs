@@ -14,6 +14,7 @@ mod dataset;
 mod documents;
 mod engine;
 mod error;
+mod joins;
 mod query;
 pub mod scan;
 mod sql;

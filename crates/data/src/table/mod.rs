@@ -42,6 +42,7 @@ use crate::{
     DataEngine, catalog,
     content::{self, Column},
     error::{DataError, Result},
+    joins::Sized,
     storage::{place::folder_of, staged::StagedFiles},
 };
 
@@ -328,8 +329,10 @@ impl DataEngine {
     async fn provider(&self, place: &TableMeta) -> Result<Arc<dyn TableProvider>> {
         let table = self.open_at(place).await?;
         let provider = table.table_provider().with_session(self.scans()).await;
-        provider
-            .map_err(|error| DataError::table("open", &place.asset)(DeltaTableError::from(error)))
+        let provider = provider.map_err(|error| {
+            DataError::table("open", &place.asset)(DeltaTableError::from(error))
+        })?;
+        Ok(Arc::new(Sized::new(provider, table, place.rows)))
     }
 
     /// The digest of the rows that this very Delta version holds.

@@ -7,6 +7,7 @@ mod buckets;
 mod checks;
 mod datasets;
 mod files;
+mod joins;
 mod models;
 mod tables;
 mod transactions;
