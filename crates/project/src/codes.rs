@@ -63,8 +63,8 @@ codes! {
     NO_PROJECT = 2020, NotFound, "this is not a Sextant project",
         "There is no sextant.toml here. `sextant init NAME` makes a project; `--project DIR` \
          names another folder.";
-    BUSY = 2021, Conflict, "another build is running on this project",
-        "One build runs at a time. Wait for it or cancel it.";
+    BUSY = 2021, Conflict, "another build or `data gc` is running on this project",
+        "One of them runs at a time. Wait for it or cancel it.";
     TIMED_OUT = 2022, Failure, "an asset's build took too long and was stopped",
         "Raise timeout_s under [build] in sextant.toml, or make the work smaller.";
     PANICKED = 2023, Failure, "a layer crashed while it built an asset",

@@ -275,7 +275,7 @@ pub enum ProjectError {
         input: AssetId,
     },
     /// A build is running already.
-    #[error("another build is running: {holder}")]
+    #[error("another build or `data gc` is running: {holder}")]
     Busy {
         /// Who runs it.
         holder: String,

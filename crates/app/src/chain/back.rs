@@ -15,7 +15,7 @@ use super::{
 const SIBLINGS_MAX: usize = 40;
 
 /// A table that grows comes from the version before it, which comes from the one before: so many of
-/// them are opened, the rest is said to be there.
+/// them are opened, the rest is one node with all that went into them.
 const EARLIER_MAX: usize = 8;
 
 /// The tree from an artifact back to its sources. `names` maps versions to the assets they are of.
@@ -162,7 +162,7 @@ impl<'a> Walk<'a> {
             for (input, edge) in inputs {
                 let earlier = kind == ArtifactKind::TableVersion && self.is_before(&input, node)?;
                 if earlier && self.earlier == EARLIER_MAX {
-                    node.inputs.extend(self.and_before(&input, edge)?);
+                    node.inputs.extend(self.and_before(&input, edge, depth + 1)?);
                     continue;
                 }
                 let level = self.earlier;
@@ -188,13 +188,48 @@ impl Walk<'_> {
         Ok(node.kind == table && artifact.meta["asset"] == node.detail["asset"])
     }
 
-    /// An earlier version that is not opened.
-    fn and_before(&self, input: &Digest, edge: &str) -> Result<Option<Branch>, LineageError> {
+    /// An earlier version and those before it as one node, with what they come from beside each other.
+    fn and_before(
+        &mut self,
+        input: &Digest,
+        edge: &str,
+        depth: usize,
+    ) -> Result<Option<Branch>, LineageError> {
         let Some(artifact) = self.reader.artifact(input)? else { return Ok(None) };
         let mut node = node_of(&artifact, self.names);
-        node.label.push_str(", and the versions before it");
-        node.seen = true;
+        let mut others = BTreeMap::new();
+        let (mut versions, mut waiting) = (BTreeSet::new(), vec![*input]);
+        while let Some(version) = waiting.pop() {
+            if versions.len() == limits::WHY_NODES_MAX || !versions.insert(version) {
+                continue;
+            }
+            for source in self.sources_of(&version)? {
+                if self.is_before(&source, &node)? {
+                    waiting.push(source);
+                } else if source != version {
+                    others.insert(source, "used");
+                }
+            }
+        }
+        node.label.push_str(&match versions.len() - 1 {
+            0 => String::new(),
+            1 => ", and the version before it".to_owned(),
+            before => format!(", and the {before} versions before it"),
+        });
+        self.branches(&mut node, others, depth)?;
         Ok(Some(Branch { edge: edge.to_owned(), node }))
+    }
+
+    /// What a version of a table is derived from, and what its activity used.
+    fn sources_of(&self, version: &Digest) -> Result<BTreeSet<Digest>, LineageError> {
+        let Some(artifact) = self.reader.artifact(version)? else { return Ok(BTreeSet::new()) };
+        let mut sources = BTreeSet::from_iter(self.reader.used_by(&artifact.activity)?);
+        for edge in self.reader.edges_from(&version.to_string())? {
+            if edge.kind == EdgeKind::DerivedFrom {
+                sources.extend(edge.to.parse::<Digest>());
+            }
+        }
+        Ok(sources)
     }
 }
 
