@@ -37,6 +37,8 @@ check("public|sections|table" in listed, r"\dt lists the tables")
 described = psql("-c", r"\d sections")
 for column in sections["columns"]:
     check(f"{column['name']}|" in described, rf"\d shows the column {column['name']}")
+for command in (r"\d+ sections", r"\du", r"\l", r"\dn"):
+    check(psql("-c", command).strip() != "", f"{command} is answered")
 check(psql("-c", "select count(*) from sections").strip() == str(rows), "a query counts the rows")
 
 with tempfile.TemporaryDirectory() as folder:

@@ -82,6 +82,7 @@ pub(super) const RELATIONS: &[Relation] = &[
          hastriggers:b=f rowsecurity:b=f",
     ),
     empty("pg_attrdef", 2604, "oid:i adrelid:i adnum:i adbin:t"),
+    empty("pg_auth_members", 1261, "roleid:i member:i grantor:i admin_option:b"),
     empty("pg_collation", 3456, "oid:i collname:t collnamespace:i"),
     empty(
         "pg_constraint",

@@ -5,8 +5,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select,
-    SelectItem, SetExpr, TableFactor, Value, VisitMut as _, VisitorMut,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SetExpr, TableFactor, Value, VisitMut as _, VisitorMut,
 };
 
 use super::{
@@ -40,6 +41,11 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && let Some(list) = list_of(function)
+        {
+            *expr = list;
+        }
         let nothing = match expr {
             Expr::Subquery(query) => is_empty(&query.body),
             _ => false,
@@ -96,6 +102,43 @@ fn last(name: &ObjectName) -> String {
 fn is_pg(name: &ObjectName) -> bool {
     name.0.len() == 2
         && name.0[0].as_ident().is_some_and(|schema| schema.value.eq_ignore_ascii_case(PG))
+}
+
+/// `ARRAY(SELECT …)` is a list of what is selected. What the catalog has lists of in a column of its own, and
+/// unfolds with `pg_catalog.unnest`, is never there.
+fn list_of(function: &Function) -> Option<Expr> {
+    let FunctionArguments::Subquery(query) = &function.args else { return None };
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let unfolds = select.from.iter().any(|from| match &from.relation {
+        TableFactor::Table { name, args: Some(_), .. } => is_pg(name) && last(name) == "unnest",
+        _ => false,
+    });
+    if last(&function.name) != "array" || function.name.0.len() != 1 {
+        return None;
+    }
+    if unfolds || is_empty(&query.body) {
+        return Some(value(Value::Null));
+    }
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
+        &select.projection[..]
+    else {
+        return None;
+    };
+    if query.order_by.is_some() || query.limit_clause.is_some() || aggregates(item) {
+        return None;
+    }
+    let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(item.clone()));
+    let arguments =
+        FunctionArgumentList { duplicate_treatment: None, args: vec![argument], clauses: vec![] };
+    let collect = Function {
+        name: ObjectName::from(Ident::new("array_agg")),
+        args: FunctionArguments::List(arguments),
+        ..function.clone()
+    };
+    let mut select = select.clone();
+    select.projection = vec![SelectItem::UnnamedExpr(Expr::Function(collect))];
+    let body = Box::new(SetExpr::Select(select));
+    Some(Expr::Subquery(Box::new(Query { body, ..(**query).clone() })))
 }
 
 /// `pg_catalog.lower(…)` is `lower(…)`.
