@@ -14,7 +14,7 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    api::{answers, health, ingest, keys, mlflow, openai, openapi, ops},
+    api::{answers, artifacts, health, ingest, keys, mlflow, openai, openapi, ops},
     guard::{self, Gate},
     keys::Role,
     limits,
@@ -93,6 +93,7 @@ pub fn route_table() -> Vec<RouteInfo> {
 
 const GET: (Method, MethodFilter) = (Method::GET, MethodFilter::GET);
 const POST: (Method, MethodFilter) = (Method::POST, MethodFilter::POST);
+const PUT: (Method, MethodFilter) = (Method::PUT, MethodFilter::PUT);
 const PATCH: (Method, MethodFilter) = (Method::PATCH, MethodFilter::PATCH);
 const DELETE: (Method, MethodFilter) = (Method::DELETE, MethodFilter::DELETE);
 
@@ -130,6 +131,21 @@ fn table() -> Vec<Route> {
         api(POST, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
         api(PATCH, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
         api(DELETE, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        // MLflow's artifacts
+        api(GET, "/api/2.0/mlflow-artifacts/{*call}", Read, "files of MLflow's clients", mlflow::call),
+        api(PUT, "/api/2.0/mlflow-artifacts/{*call}", Write, "store a file", artifacts::take).within(limits::FILE_SECONDS),
+        api(DELETE, "/api/2.0/mlflow-artifacts/{*call}", Write, "delete a file or a folder", mlflow::call),
+        api(POST, "/api/2.0/mlflow-artifacts/{*call}", Write, "end an upload in parts", mlflow::call).within(limits::FILE_SECONDS),
+        api(POST, "/api/2.0/mlflow-artifacts/mpu/create/{*path}", Write, "begin an upload in parts", artifacts::begin_parts),
+        api(PUT, "/api/2.0/mlflow-artifacts/parts/{upload}/{number}", Public, "send a part to the address that was given for it", artifacts::take_part).within(limits::FILE_SECONDS),
+        api(GET, "/ajax-api/2.0/mlflow-artifacts/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(PUT, "/ajax-api/2.0/mlflow-artifacts/{*call}", Write, "the same, as MLflow's pages ask", artifacts::take).within(limits::FILE_SECONDS),
+        api(DELETE, "/ajax-api/2.0/mlflow-artifacts/{*call}", Write, "the same, as MLflow's pages ask", mlflow::call),
+        api(POST, "/ajax-api/2.0/mlflow-artifacts/{*call}", Write, "the same, as MLflow's pages ask", mlflow::call).within(limits::FILE_SECONDS),
+        api(POST, "/ajax-api/2.0/mlflow-artifacts/mpu/create/{*path}", Write, "the same, as MLflow's pages ask", artifacts::begin_parts),
+        api(POST, "/ajax-api/2.0/mlflow/upload-artifact", Write, "store a file of a run, as MLflow's pages do", artifacts::take),
+        api(GET, "/get-artifact", Read, "a file of a run, as MLflow's pages ask", mlflow::call),
+        api(GET, "/model-versions/get-artifact", Read, "a file of a version of a model, as MLflow's pages ask", mlflow::call),
         // Operations; each operation needs a role of its own as well, see api/ops.rs
         api(POST, "/api/v1/ops", Read, "run one operation, streamed as JSON lines", ops::run),
         api(GET, "/api/v1/answers/{id}/why", Read, "the chain of an answer", answers::why),
