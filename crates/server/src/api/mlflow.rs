@@ -198,12 +198,24 @@ pub(super) fn not_found() -> Response {
 
 fn shown(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let text = serde_json::to_string_pretty(body).unwrap_or_default();
+    let text = match body {
+        Value::Object(fields) if status.is_client_error() || status.is_server_error() => {
+            line(fields)
+        }
+        _ => serde_json::to_string_pretty(body).unwrap_or_default(),
+    };
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 fn page(status: StatusCode, text: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response()
+}
+
+/// A refusal on one line: clients print the first of what they were told.
+fn line(fields: &Map<String, Value>) -> String {
+    let fields: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}: {value}", json!(name))).collect();
+    format!("{{{}}}", fields.join(", "))
 }
 
 /// What there is here, as far as clients ask before they do something.
