@@ -62,32 +62,40 @@ enum Stage {
 }
 
 impl Uploads {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<Upload>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn find(&self, id: &str, now: i64) -> Result<Arc<Upload>, Refusal> {
-        let found = self.all().get(id).cloned();
+        let found = self.known(now).get(id).cloned();
+        // It may have ended while its turn was waited for.
         found.filter(|upload| now < upload.state().ends).ok_or_else(no_upload)
     }
 
-    /// Adds one, once those whose time is over are forgotten.
     fn add(&self, upload: Upload, now: i64) -> Result<String, Refusal> {
-        let mut all = self.all();
-        // One that is being put together right now is not over.
-        all.retain(|_, upload| upload.state.try_lock().map_or(true, |state| now < state.ends));
-        if all.len() >= UPLOADS_MAX {
+        let mut known = self.known(now);
+        if known.len() >= UPLOADS_MAX {
             return Err(invalid(format!(
                 "{UPLOADS_MAX} uploads in parts are under way; end or abort one of them first."
             )));
         }
         let id = format!("{:032x}", rand::random::<u128>());
-        all.insert(id.clone(), Arc::new(upload));
+        known.insert(id.clone(), Arc::new(upload));
         Ok(id)
+    }
+
+    /// Those whose time is not over. The others are forgotten, and with them their parts.
+    fn known(&self, now: i64) -> MutexGuard<'_, HashMap<String, Arc<Upload>>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is being put together right now is not over.
+        known.retain(|_, upload| upload.state.try_lock().map_or(true, |state| now < state.ends));
+        known
     }
 }
 
 impl Upload {
+    fn new(path: ArtifactPath, parts: i64, now: i64) -> Self {
+        let stage = Stage::Open(BTreeMap::new());
+        let state = Mutex::new(State { ends: now + UPLOAD_MILLISECONDS, stage });
+        Self { path, parts, state }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,9 +112,7 @@ impl Mlflow {
         }
         self.check_free(&self.store().read()?, &path)?;
         let now = self.now();
-        let stage = Stage::Open(BTreeMap::new());
-        let state = Mutex::new(State { ends: now + UPLOAD_MILLISECONDS, stage });
-        let id = self.0.uploads.add(Upload { path, parts, state }, now)?;
+        let id = self.0.uploads.add(Upload::new(path, parts, now), now)?;
         let credential = |number: i64| {
             let url = format!("/api/2.0/mlflow-artifacts/parts/{id}/{number}");
             json!({ "url": url, "part_number": number, "headers": {} })
@@ -168,7 +174,7 @@ impl Mlflow {
         if self.0.uploads.find(id, self.now())?.path != path {
             return Err(no_upload());
         }
-        self.0.uploads.all().remove(id);
+        self.0.uploads.known(self.now()).remove(id);
         Ok(json!({}))
     }
 }
@@ -209,4 +215,27 @@ fn check_parts(
 
 fn no_upload() -> Refusal {
     missing("There is no such upload, or its time is over.")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn uploads_are_bounded_and_forgotten_when_their_time_is_over() {
+        let uploads = Uploads::default();
+        let begin = |now| {
+            uploads.add(Upload::new(ArtifactPath::read("a").unwrap(), 1, now), now).map_err(|_| ())
+        };
+        let ids: Vec<String> = (0..UPLOADS_MAX).map(|_| begin(0).unwrap()).collect();
+        assert_eq!(begin(UPLOAD_MILLISECONDS - 1), Err(()));
+        assert!(uploads.find(&ids[0], UPLOAD_MILLISECONDS - 1).is_ok());
+        let held = Arc::clone(&uploads.known(0)[&ids[1]]);
+        let under_way = held.state();
+        assert!(begin(UPLOAD_MILLISECONDS).is_ok());
+        assert_eq!(uploads.known(UPLOAD_MILLISECONDS).len(), 2, "one is being put together");
+        drop(under_way);
+        assert!(uploads.find(&ids[1], UPLOAD_MILLISECONDS).is_err());
+    }
 }

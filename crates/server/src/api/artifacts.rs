@@ -54,17 +54,17 @@ const PART_SENDERS: &str = "parts of files";
 
 /// Which bytes of a file are wanted.
 #[derive(Debug, Default)]
-pub(super) struct Part {
-    range: Option<String>,
-    /// Only of these bytes; otherwise all.
+pub(super) struct ByteRange {
+    said: Option<String>,
+    /// Only of the file that is called so; of another, all is sent.
     of: Option<String>,
 }
 
-impl Part {
+impl ByteRange {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let said =
+        let text =
             |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Self { range: said(header::RANGE), of: said(header::IF_RANGE) }
+        Self { said: text(header::RANGE), of: text(header::IF_RANGE) }
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) async fn take(
     let may_change = caller.role >= Role::Write;
     let asked = MlflowRequest { method, path, fields, may_change };
     let reply = stored(&shared, asked, request, Arc::clone(&slot)).await?;
-    mlflow::rendered(reply, &caller, &Part::default(), slot).await
+    mlflow::rendered(reply, &caller, &ByteRange::default(), slot).await
 }
 
 /// `PUT /api/2.0/mlflow-artifacts/parts/{upload}/{number}`: who was told this address may send to it.
@@ -101,7 +101,7 @@ pub(crate) async fn take_part(
     };
     let caller = Caller { name: PART_SENDERS.to_owned(), role: Role::Write, by_cookie: false };
     let reply = stored(&shared, asked, request, Arc::clone(&slot)).await?;
-    mlflow::rendered(reply, &caller, &Part::default(), slot).await
+    mlflow::rendered(reply, &caller, &ByteRange::default(), slot).await
 }
 
 /// `POST /api/2.0/mlflow-artifacts/mpu/create/{*path}`: the addresses of the parts are those of this
@@ -127,7 +127,7 @@ pub(crate) async fn begin_parts(
             credential["url"] = format!("{origin}{path}").into();
         }
     }
-    mlflow::rendered(reply, &caller, &Part::default(), slot).await
+    mlflow::rendered(reply, &caller, &ByteRange::default(), slot).await
 }
 
 /// How the caller reaches this server: the guard knows the host; whoever adds TLS says so.
@@ -162,7 +162,8 @@ async fn stored(
         let _slot = slot;
         backend.mlflow(&asked, &mut Arriving { receiver, piece: Bytes::new(), whole: false })
     });
-    let fed = feed(request.into_body(), sender).await;
+    let silence = Duration::from_secs(limits::FILE_SILENCE_SECONDS);
+    let fed = feed(request.into_body(), silence, sender).await;
     let reply = work.await.map_err(|_| defect())?;
     fed?;
     Ok(reply?)
@@ -175,9 +176,13 @@ enum Piece {
     End,
 }
 
-async fn feed(body: Body, sender: mpsc::Sender<Piece>) -> Result<(), ServerError> {
+/// Passes a body on until it ends, breaks off, or is silent for too long.
+async fn feed(
+    body: Body,
+    silence: Duration,
+    sender: mpsc::Sender<Piece>,
+) -> Result<(), ServerError> {
     let mut pieces = body.into_data_stream();
-    let silence = Duration::from_secs(limits::FILE_SILENCE_SECONDS);
     let broken = |reason: String| ServerError::BadRequest { field: None, reason };
     loop {
         let next = timeout(silence, pieces.next()).await;
@@ -187,10 +192,7 @@ async fn feed(body: Body, sender: mpsc::Sender<Piece>) -> Result<(), ServerError
             Ok(Some(Err(error))) => {
                 return Err(broken(format!("the body could not be read: {error}")));
             }
-            Err(_) => {
-                let seconds = limits::FILE_SILENCE_SECONDS;
-                return Err(broken(format!("nothing of the body came for {seconds} s")));
-            }
+            Err(_) => return Err(broken(format!("nothing of the body came for {silence:?}"))),
         };
         let is_end = matches!(piece, Piece::End);
         // When nobody takes it, the call was refused before its body was read; its reply says why.
@@ -233,14 +235,13 @@ pub(super) fn taken(etag: &str) -> Response {
 /// Sends a file, or the part of it that is wanted.
 pub(super) async fn sent(
     file: MlflowFile,
-    part: &Part,
+    range: &ByteRange,
     slot: Arc<Slot>,
 ) -> Result<Response, Refusal> {
     let MlflowFile { name, media_type, etag, bytes, mut content } = file;
     let etag = format!("\"{etag}\"");
-    let range = part.range.as_deref().filter(|_| part.of.as_deref().is_none_or(|of| of == etag));
-    let wanted = range.map_or(Wanted::All, |range| wanted(range, bytes));
-    let (status, from, length) = match wanted {
+    let said = range.said.as_deref().filter(|_| range.of.as_deref().is_none_or(|of| of == etag));
+    let (status, from, length) = match said.map_or(Wanted::All, |said| wanted(said, bytes)) {
         Wanted::All => (StatusCode::OK, 0, bytes),
         Wanted::Part { from, length } => (StatusCode::PARTIAL_CONTENT, from, length),
         Wanted::Nothing => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
@@ -344,7 +345,33 @@ fn disposition(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_falls_silent_is_given_up_and_never_taken_for_whole() {
+        let silence = Duration::from_millis(20);
+        let first = || futures::stream::iter([io::Result::Ok(Bytes::from_static(b"ab"))]);
+        for (body, is_whole) in [
+            (Body::from_stream(first()), true),
+            (Body::from_stream(first().chain(futures::stream::pending())), false),
+            (
+                Body::from_stream(
+                    first().chain(futures::stream::iter([Err(io::Error::other("x"))])),
+                ),
+                false,
+            ),
+        ] {
+            let (sender, receiver) = mpsc::channel(2);
+            let mut arriving = Arriving { receiver, piece: Bytes::new(), whole: false };
+            let read = tokio::task::spawn_blocking(move || {
+                let mut bytes = Vec::new();
+                (arriving.read_to_end(&mut bytes).is_ok(), bytes)
+            });
+            assert_eq!(feed(body, silence, sender).await.is_ok(), is_whole);
+            assert_eq!(read.await.unwrap(), (is_whole, b"ab".to_vec()));
+        }
+    }
 
     #[test]
     fn ranges_are_of_what_there_is() {

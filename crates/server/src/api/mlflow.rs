@@ -14,7 +14,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use sextant_core::Cancel;
 
-use super::artifacts::{self, Part};
+use super::artifacts::{self, ByteRange};
 use crate::{
     body,
     error::ServerError,
@@ -52,7 +52,7 @@ pub(crate) async fn call(
     Query(pairs): Query<Vec<(String, String)>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let part = Part::of(request.headers());
+    let range = ByteRange::of(request.headers());
     let request = match asked(&uri, pairs, &caller, request).await? {
         Ok(request) => request,
         Err(response) => return Ok(response),
@@ -61,7 +61,7 @@ pub(crate) async fn call(
         return Ok(shown(200, &server_info()));
     }
     let reply = answered(&shared, request, Arc::clone(&slot)).await?;
-    rendered(reply, &caller, &part, slot).await
+    rendered(reply, &caller, &range, slot).await
 }
 
 /// What is asked, or the answer to what cannot be asked.
@@ -106,12 +106,12 @@ pub(super) async fn answered(
 pub(super) async fn rendered(
     reply: MlflowReply,
     caller: &Caller,
-    part: &Part,
+    range: &ByteRange,
     slot: Arc<Slot>,
 ) -> Result<Response, Refusal> {
     Ok(match reply {
         MlflowReply::Said { status, body } => shown(status, &body),
-        MlflowReply::File(file) => artifacts::sent(file, part, slot).await?,
+        MlflowReply::File(file) => artifacts::sent(file, range, slot).await?,
         MlflowReply::Taken { etag } => artifacts::taken(&etag),
         MlflowReply::Forbidden => {
             let (needs, has) = (Role::Write.as_str(), caller.role.as_str());
