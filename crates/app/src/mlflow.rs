@@ -1,11 +1,11 @@
 //! What do clients of MLflow ask of a project? Their experiments and runs are opened with the first
 //! question: a project that has no such client has nothing of them.
 
-use std::sync::PoisonError;
+use std::{io::Read, sync::PoisonError};
 
 use serde_json::{Map, Value};
 use sextant_core::Failure;
-use sextant_mlflow::{Answer, Found, Mlflow, find};
+use sextant_mlflow::{Found, Mlflow, Refusal, Reply, find};
 
 use crate::App;
 
@@ -13,7 +13,7 @@ use crate::App;
 #[derive(Debug)]
 pub enum MlflowCall {
     /// It was answered or refused.
-    Said(Answer),
+    Ended(Result<Reply, Refusal>),
     /// It changes something, and the caller may not.
     Forbidden,
     /// There is no such call; these methods have one at the path.
@@ -21,7 +21,8 @@ pub enum MlflowCall {
 }
 
 impl App {
-    /// Answers a call of a client of MLflow. `path` is what stands behind `/api/` or `/ajax-api/`.
+    /// Answers a call of a client of MLflow. `path` is what stands behind `/api/`, `/ajax-api/` or else the
+    /// first slash; `body` is read by a call that stores a file.
     ///
     /// # Errors
     /// When the experiments and runs cannot be opened.
@@ -31,12 +32,14 @@ impl App {
         path: &str,
         fields: &Map<String, Value>,
         may_change: bool,
+        body: &mut dyn Read,
     ) -> Result<MlflowCall, Failure> {
         match find(method, path) {
             Found::Methods(methods) => Ok(MlflowCall::None(methods)),
             Found::Call(call, _) if call.changes && !may_change => Ok(MlflowCall::Forbidden),
             Found::Call(call, places) => {
-                Ok(MlflowCall::Said(call.answer(&self.mlflow_store()?, fields, &places)))
+                let mlflow = self.mlflow_store()?;
+                Ok(MlflowCall::Ended(call.answer(&mlflow, fields, &places, body)))
             }
         }
     }

@@ -16,6 +16,8 @@ pub const PROJECT_FILE_BYTES_MAX: u64 = 1 << 20;
 pub const PROJECT_ASSETS_MAX: usize = 20_000;
 /// Largest JSON body of a request.
 pub const REQUEST_BODY_BYTES_MAX: usize = 4 << 20;
+/// Largest file that a client of MLflow may store.
+pub const ARTIFACT_BYTES_MAX: u64 = 64 << 30;
 /// Longest question that is answered.
 pub const QUESTION_BYTES_MAX: usize = 16 << 10;
 /// Most messages in one chat request.

@@ -10,7 +10,7 @@ use sextant_core::{
 };
 
 use crate::{
-    Cell, LineageError, Store,
+    Cell, Incoming, LineageError, Store,
     catalog::{Refusal, Statement},
 };
 
@@ -144,6 +144,18 @@ impl Act {
     pub fn blob_file(&mut self, path: &Path) -> Result<Digest, LineageError> {
         let (digest, bytes) = self.store.blobs().put_file(path)?;
         self.blobs.push((digest, bytes));
+        Ok(digest)
+    }
+
+    /// Stores bytes that came in, for as long as a row of a layer names them: the act has to write that
+    /// row, in a table that is entered in `blob_tables`. What no row names any more is cleared as what
+    /// work that was cut short left.
+    ///
+    /// # Errors
+    /// When they cannot be made durable.
+    pub fn keep(&mut self, incoming: Incoming) -> Result<Digest, LineageError> {
+        let (digest, file) = incoming.finish();
+        self.store.blobs().take(&digest, file)?;
         Ok(digest)
     }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use sextant_core::{Digest, DigestHasher};
+use tempfile::NamedTempFile;
 
 use crate::{LineageError, failpoint, sync_folder};
 
@@ -77,20 +78,43 @@ impl Blobs {
 
     /// Reads a blob and checks that its bytes are the ones it is named by.
     pub(crate) fn get(&self, digest: &Digest) -> Result<Vec<u8>, LineageError> {
-        let path = self.path(digest);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(LineageError::NotFound { what: "blob", id: digest.to_string() });
-            }
-            Err(source) => return Err(LineageError::Io { action: "read", path, source }),
-        };
+        let mut bytes = Vec::new();
+        let read = self.open_file(digest)?.read_to_end(&mut bytes);
+        read.map_err(LineageError::io("read", self.path(digest)))?;
         let found = Digest::of(&bytes);
-        if found == *digest {
-            return Ok(bytes);
-        }
-        let detail = format!("its bytes hash to {found}");
-        Err(LineageError::Corrupt { what: format!("blob {digest}"), detail })
+        if found == *digest { Ok(bytes) } else { Err(damaged(digest, &found)) }
+    }
+
+    /// Checks a blob without holding it in memory; how many bytes it has.
+    pub(crate) fn check(&self, digest: &Digest) -> Result<u64, LineageError> {
+        let path = self.path(digest);
+        let mut hasher = DigestHasher::new();
+        let bytes = std::io::copy(&mut self.open_file(digest)?, &mut hasher)
+            .map_err(LineageError::io("read", &path))?;
+        let found = hasher.finish();
+        if found == *digest { Ok(bytes) } else { Err(damaged(digest, &found)) }
+    }
+
+    /// Opens the file of a blob.
+    pub(crate) fn open_file(&self, digest: &Digest) -> Result<fs::File, LineageError> {
+        let path = self.path(digest);
+        fs::File::open(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                LineageError::NotFound { what: "blob", id: digest.to_string() }
+            }
+            _ => LineageError::Io { action: "read", path, source },
+        })
+    }
+
+    /// A file in `temporary`: gone when it is dropped, and after a crash at the next opening.
+    pub(crate) fn temporary(&self) -> Result<NamedTempFile, LineageError> {
+        NamedTempFile::new_in(&self.temporary)
+            .map_err(LineageError::io("create a file in", &self.temporary))
+    }
+
+    /// Stores a file of `temporary` that has the bytes of this digest, without copying it.
+    pub(crate) fn take(&self, digest: &Digest, file: NamedTempFile) -> Result<(), LineageError> {
+        if self.has(digest)? { Ok(()) } else { self.settle(digest, file) }
     }
 
     /// Every file in the folder that looks like a blob.
@@ -140,28 +164,49 @@ impl Blobs {
         digest: &Digest,
         fill: impl FnOnce(&mut fs::File) -> std::io::Result<()>,
     ) -> Result<(), LineageError> {
+        if self.has(digest)? {
+            return Ok(());
+        }
+        let mut file = self.temporary()?;
+        fill(file.as_file_mut()).map_err(LineageError::io("store blob", self.path(digest)))?;
+        self.settle(digest, file)
+    }
+
+    /// Whether the blob is there, whole and durable.
+    fn has(&self, digest: &Digest) -> Result<bool, LineageError> {
         let path = self.path(digest);
-        let folder = path.parent().unwrap_or(&self.root).to_owned();
         // A damaged file is not taken for the blob: whoever makes the bytes again heals it.
         let there = self.renew(&path).map_err(LineageError::io("renew", &path))?;
-        if there && holds(&path, digest).map_err(LineageError::io("read", &path))? {
-            // Another thread may have renamed it a moment ago: make that durable for us too.
-            return sync_folder(&folder).map_err(LineageError::io("sync", &folder));
+        if !there || !holds(&path, digest).map_err(LineageError::io("read", &path))? {
+            return Ok(false);
         }
+        // Another thread may have renamed it a moment ago: make that durable for us too.
+        let folder = path.parent().unwrap_or(&self.root);
+        sync_folder(folder).map_err(LineageError::io("sync", folder)).map(|()| true)
+    }
+
+    /// Makes a written file durable and puts it in its place.
+    fn settle(&self, digest: &Digest, file: NamedTempFile) -> Result<(), LineageError> {
+        let path = self.path(digest);
+        let folder = path.parent().unwrap_or(&self.root);
         let fresh = !folder.exists();
-        fs::create_dir_all(&folder).map_err(LineageError::io("create", &folder))?;
+        fs::create_dir_all(folder).map_err(LineageError::io("create", folder))?;
         let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.temporary)?;
-            fill(file.as_file_mut())?;
             failpoint("blob::before_sync")?;
             file.as_file().sync_all()?;
             failpoint("blob::before_rename")?;
             file.persist(&path).map_err(|error| error.error)?;
-            sync_folder(&folder)?;
+            sync_folder(folder)?;
             if fresh { sync_folder(&self.root) } else { Ok(()) }
         };
         write().map_err(LineageError::io("store blob", &path))
     }
+}
+
+/// That a blob has other bytes than it is named by.
+fn damaged(digest: &Digest, found: &Digest) -> LineageError {
+    let detail = format!("its bytes hash to {found}");
+    LineageError::Corrupt { what: format!("blob {digest}"), detail }
 }
 
 /// Whether a file has the bytes that it is named by.

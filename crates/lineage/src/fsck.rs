@@ -75,10 +75,16 @@ impl Store {
         report: &mut FsckReport,
     ) -> Result<(), LineageError> {
         let mut known = BTreeSet::new();
-        for row in reader.query("SELECT digest, bytes FROM blobs", &[])? {
+        let mut named = "SELECT digest, bytes FROM blobs".to_owned();
+        for table in reader.query("SELECT name FROM blob_tables", &[])? {
+            let table = table.text(0)?;
+            let rows = format!(" UNION SELECT digest, bytes FROM {table} WHERE digest IS NOT NULL");
+            named.push_str(&rows);
+        }
+        for row in reader.query(&named, &[])? {
             let digest = row.digest(0)?;
-            match self.blobs().get(&digest) {
-                Ok(bytes) if bytes.len() as i64 == row.int(1)? => {}
+            match self.blobs().check(&digest) {
+                Ok(bytes) if i64::try_from(bytes) == Ok(row.int(1)?) => {}
                 Ok(_) => report.problem("blob", format!("{digest} has another size")),
                 Err(error) => report.problem("blob", error.to_string()),
             }

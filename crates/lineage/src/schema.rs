@@ -1,7 +1,12 @@
 //! Which tables does the spine keep? Layers add their own through `Store::migrate`.
 
 /// The spine's migrations: each step runs once, in order. Never edit a step that was released.
-pub(crate) const STEPS: &[&str] = &["
+///
+/// `blobs` has what stays for ever. `blob_tables` has the names of tables of layers whose rows (`digest`,
+/// which may be null, and `bytes`) hold a blob for as long as they are there; the migration of the layer
+/// that makes such a table enters it.
+pub(crate) const STEPS: &[&str] = &[
+    "
 CREATE TABLE artifacts (
     digest     TEXT PRIMARY KEY,
     kind       TEXT NOT NULL,
@@ -65,7 +70,13 @@ CREATE TABLE outbox (
     at           INTEGER NOT NULL,
     delivered_at INTEGER
 );
-"];
+",
+    "
+CREATE TABLE blob_tables (
+    name TEXT PRIMARY KEY
+) WITHOUT ROWID;
+",
+];
 
 /// Kept before everything else, so that it can say which steps have run.
 pub(crate) const MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS migrations (

@@ -22,8 +22,8 @@ use rustix::fs::{FlockOperation, flock};
 use sextant_core::{ActivityKind, Clock, Digest, SystemClock, Timestamp};
 
 use crate::{
-    Act, LineageError, Log, Reader, blobs::Blobs, catalog::Catalog, sqlite::SqliteCatalog,
-    write_atomically,
+    Act, BlobReader, Incoming, LineageError, Log, Reader, blobs::Blobs, catalog::Catalog,
+    sqlite::SqliteCatalog, write_atomically,
 };
 
 /// The newest format of a data folder that this program reads and writes.
@@ -140,6 +140,22 @@ impl Store {
     /// When it is missing or damaged.
     pub fn blob(&self, digest: &Digest) -> Result<Vec<u8>, LineageError> {
         self.0.blobs.get(digest)
+    }
+
+    /// Opens a blob that may be large, to be read piece by piece.
+    ///
+    /// # Errors
+    /// When it is missing or cannot be opened.
+    pub fn open_blob(&self, digest: &Digest) -> Result<BlobReader, LineageError> {
+        BlobReader::new(self.0.blobs.open_file(digest)?, *digest)
+    }
+
+    /// Makes room for bytes that come in piece by piece; see [`Act::keep`].
+    ///
+    /// # Errors
+    /// When no file can be made.
+    pub fn incoming(&self) -> Result<Incoming, LineageError> {
+        self.0.blobs.temporary().map(Incoming::new)
     }
 
     /// Where a blob's file is. Its bytes are immutable and must not be changed.

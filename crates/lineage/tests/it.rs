@@ -200,3 +200,108 @@ fn holes_are_counted() {
     let holes = store.read().unwrap().holes().unwrap();
     assert_eq!((holes.len(), holes[0].used_by.as_slice()), (1, &["models/x".to_owned()][..]));
 }
+
+/// A store whose layer keeps blobs while its rows name them.
+fn open_keeping(dir: &std::path::Path) -> Store {
+    let store = open(dir);
+    let table = "CREATE TABLE layer_kept (name TEXT PRIMARY KEY, digest TEXT, bytes INTEGER);
+                 INSERT INTO blob_tables (name) VALUES ('layer_kept')";
+    store.migrate("layer", &[table]).unwrap();
+    store
+}
+
+fn keep(store: &Store, name: &str, pieces: &[&[u8]]) -> Digest {
+    let mut incoming = store.incoming().unwrap();
+    pieces.iter().for_each(|piece| incoming.write(piece).unwrap());
+    let bytes = i64::try_from(incoming.bytes()).unwrap();
+    let mut act = store.begin(ActivityKind::Author, "keep");
+    let digest = act.keep(incoming).unwrap();
+    let row = "INSERT INTO layer_kept VALUES (?1, ?2, ?3)
+               ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, bytes = excluded.bytes";
+    act.execute(row, vec![name.into(), digest.into(), bytes.into()]);
+    act.commit().unwrap();
+    digest
+}
+
+#[test]
+fn kept_bytes_stay_while_a_row_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_keeping(folder.path());
+    let digest = keep(&store, "a", &[b"some", b"", b"thing"]);
+    assert_eq!(digest, Digest::of("something"));
+    assert_eq!(keep(&store, "b", &[b"something"]), digest, "the same bytes, kept twice");
+    let age = |digest: &Digest| {
+        let file = fs::File::options().write(true).open(store.blob_path(digest)).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    };
+    let repaired = || {
+        let report = store.fsck(true).unwrap();
+        assert_eq!(report.problems, []);
+        (report.blobs, report.orphans_removed)
+    };
+    age(&digest);
+    assert_eq!(repaired(), (1, 0));
+    let other = keep(&store, "a", &[b"else"]);
+    age(&digest);
+    assert_eq!(repaired(), (2, 0), "b has it still");
+    keep(&store, "b", &[b"else"]);
+    age(&digest);
+    assert_eq!(repaired(), (1, 1));
+    assert!(matches!(store.open_blob(&digest), Err(LineageError::NotFound { .. })));
+    assert_eq!(store.blob(&other).unwrap(), b"else");
+    fs::write(store.blob_path(&other), "tampered").unwrap();
+    assert_eq!(store.fsck(true).unwrap().problems.len(), 1);
+}
+
+#[test]
+fn what_is_not_kept_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = || fs::read_dir(folder.path().join("tmp")).unwrap().count();
+    let store = open_keeping(folder.path());
+    let mut whole = store.incoming().unwrap();
+    let parts = [b"one".as_slice(), b"two"].map(|bytes| {
+        let mut part = store.incoming().unwrap();
+        part.write(bytes).unwrap();
+        part.put_aside()
+    });
+    assert_eq!((files(), parts[1].digest(), parts[1].bytes()), (3, Digest::of("two"), 3));
+    parts.into_iter().for_each(|part| whole.append(part).unwrap());
+    assert_eq!((files(), whole.bytes()), (1, 6));
+    drop(whole);
+    assert_eq!(files(), 0);
+    std::mem::forget(store.incoming().unwrap());
+    assert_eq!(files(), 1, "as a crash leaves it");
+    drop(store);
+    open(folder.path());
+    assert_eq!(files(), 0);
+}
+
+#[test]
+fn the_last_piece_of_a_damaged_blob_is_held_back() {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_keeping(folder.path());
+    let digest = keep(&store, "a", &[b"0123456789"]);
+    let mut text = String::new();
+    let mut reader = store.open_blob(&digest).unwrap();
+    assert_eq!((reader.size(), reader.read_to_string(&mut text).unwrap()), (10, 10));
+    let mut reader = store.open_blob(&digest).unwrap();
+    reader.seek(SeekFrom::Start(7)).unwrap();
+    text.clear();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "789");
+    for damaged in ["0123456780", "01234", "", "0123456789x"] {
+        fs::write(store.blob_path(&digest), damaged).unwrap();
+        let mut reader = store.open_blob(&digest).unwrap();
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4];
+        let broke = loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break false,
+                Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+                Err(error) => break error.kind() == std::io::ErrorKind::InvalidData,
+            }
+        };
+        assert!(broke && bytes.len() < 10, "{damaged}: {bytes:?}");
+    }
+}

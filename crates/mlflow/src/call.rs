@@ -1,9 +1,12 @@
 //! Which calls are there? Each has a method, a path, and whether it changes something; a part of the
-//! path in braces is a value.
+//! path in braces is a value; with a star it is the rest of the path.
+
+use std::io::Read;
 
 use serde_json::{Map, Value};
+use sextant_core::Digest;
 
-use crate::{Answer, Fields, Mlflow, experiments, history, runs};
+use crate::{Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, history, runs};
 
 /// A call that is answered here.
 #[derive(Debug)]
@@ -14,7 +17,29 @@ pub struct Call {
     pub path: &'static str,
     /// Whether it needs the right to write.
     pub changes: bool,
-    run: fn(&Mlflow, Fields<'_>) -> Answer,
+    work: Work,
+}
+
+/// What a call does.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// Says something.
+    Say(fn(&Mlflow, Fields<'_>) -> Answer),
+    /// Opens a file that is sent.
+    Open(fn(&Mlflow, Fields<'_>) -> Result<Opened, Refusal>),
+    /// Takes a file that is the body. Its fields are in its address.
+    Take(fn(&Mlflow, Fields<'_>, &mut dyn Read) -> Result<Digest, Refusal>),
+}
+
+/// What a call is answered.
+#[derive(Debug)]
+pub enum Reply {
+    /// Words.
+    Said(Value),
+    /// A file.
+    File(Opened),
+    /// That the body is durable, with its digest.
+    Taken(Digest),
 }
 
 /// A call that changes nothing.
@@ -23,7 +48,7 @@ pub(crate) const fn look(
     path: &'static str,
     run: fn(&Mlflow, Fields<'_>) -> Answer,
 ) -> Call {
-    Call { method, path, changes: false, run }
+    Call { method, path, changes: false, work: Work::Say(run) }
 }
 
 /// A call that changes something.
@@ -32,11 +57,35 @@ pub(crate) const fn change(
     path: &'static str,
     run: fn(&Mlflow, Fields<'_>) -> Answer,
 ) -> Call {
-    Call { method, path, changes: true, run }
+    Call { method, path, changes: true, work: Work::Say(run) }
+}
+
+/// A call that is answered with a file.
+pub(crate) const fn open(
+    path: &'static str,
+    run: fn(&Mlflow, Fields<'_>) -> Result<Opened, Refusal>,
+) -> Call {
+    Call { method: "GET", path, changes: false, work: Work::Open(run) }
+}
+
+/// A call whose body is a file.
+pub(crate) const fn take(
+    method: &'static str,
+    path: &'static str,
+    run: fn(&Mlflow, Fields<'_>, &mut dyn Read) -> Result<Digest, Refusal>,
+) -> Call {
+    Call { method, path, changes: true, work: Work::Take(run) }
 }
 
 /// Every call, area by area.
-const AREAS: &[&[Call]] = &[experiments::CALLS, runs::CALLS, history::CALLS];
+const AREAS: &[&[Call]] = &[
+    experiments::CALLS,
+    runs::CALLS,
+    history::CALLS,
+    artifacts::CALLS,
+    artifacts::OF_RUNS,
+    artifacts::IN_PARTS,
+];
 
 /// The parts of a path that stand for values, with their values.
 pub(crate) type Places = Vec<(&'static str, String)>;
@@ -50,7 +99,8 @@ pub enum Found {
     Methods(Vec<&'static str>),
 }
 
-/// The call with this method at a path (decoded, what stands behind `/api/` or `/ajax-api/`).
+/// The call with this method at a path (decoded, what stands behind `/api/` or `/ajax-api/`, or for what
+/// MLflow's pages ask outside of these, behind the first slash).
 pub fn find(method: &str, path: &str) -> Found {
     let mut methods = Vec::new();
     for call in AREAS.iter().copied().flatten() {
@@ -72,6 +122,11 @@ fn places(form: &'static str, path: &str) -> Option<Places> {
     loop {
         match (forms.next(), parts.next()) {
             (None, None) => return Some(places),
+            (Some(form), Some(part)) if form.starts_with("{*") => {
+                let rest: Vec<&str> = std::iter::once(part).chain(parts).collect();
+                places.push((form.trim_matches(['{', '*', '}']), rest.join("/")));
+                return Some(places);
+            }
             (Some(form), Some(part)) if form.starts_with('{') && !part.is_empty() => {
                 places.push((form.trim_matches(['{', '}']), part.to_owned()));
             }
@@ -82,7 +137,8 @@ fn places(form: &'static str, path: &str) -> Option<Places> {
 }
 
 impl Call {
-    /// Answers the call with the fields of its address (GET) or body and the values in its path.
+    /// Answers the call with the fields of its address (GET, or when the body is a file) or body and the
+    /// values in its path. `body` is read only by a call whose body is a file.
     ///
     /// # Errors
     /// As MLflow refuses it.
@@ -91,12 +147,18 @@ impl Call {
         mlflow: &Mlflow,
         fields: &Map<String, Value>,
         places: &[(&'static str, String)],
-    ) -> Answer {
-        let fields = match self.method {
-            "GET" => Fields::in_address(fields),
-            _ => Fields::new(fields),
+        body: &mut dyn Read,
+    ) -> Result<Reply, Refusal> {
+        let fields = match self.work {
+            Work::Say(_) if self.method != "GET" => Fields::new(fields),
+            _ => Fields::in_address(fields),
         };
-        (self.run)(mlflow, fields.at(places))
+        let fields = fields.at(places);
+        match self.work {
+            Work::Say(run) => run(mlflow, fields).map(Reply::Said),
+            Work::Open(run) => run(mlflow, fields).map(Reply::File),
+            Work::Take(run) => run(mlflow, fields, body).map(Reply::Taken),
+        }
     }
 }
 
@@ -112,6 +174,12 @@ mod tests {
         assert_eq!(values, ["m-1", "a b"]);
         for other in ["2.0/mlflow/logged-models//tags/a", "2.0/mlflow/logged-models/m/tags", ""] {
             assert!(at(other).is_none(), "{other}");
+        }
+        let rest = |path| places("a/{*path}", path).map(|found| found[0].1.clone());
+        for (path, found) in
+            [("a/b", Some("b")), ("a/", Some("")), ("a//b/", Some("/b/")), ("a", None)]
+        {
+            assert_eq!(rest(path).as_deref(), found, "{path}");
         }
         let methods = |method, path| match find(method, path) {
             Found::Call(call, _) => vec![call.method],

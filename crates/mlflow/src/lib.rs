@@ -1,5 +1,5 @@
-//! What does a client of MLflow ask, and what is it answered? Experiments, runs, parameters, tags and
-//! metrics, with the fields, refusals and orders of `mlflow` 3.17.2, which is the reference.
+//! What does a client of MLflow ask, and what is it answered? Experiments, runs, parameters, tags,
+//! metrics and artifacts, with the fields, refusals and orders of `mlflow` 3.17.2, which is the reference.
 //!
 //! What a client logs is durable before it is answered, and a point, a parameter or a tag that is sent
 //! again changes nothing: clients repeat such calls when they got no answer. Metric points go to the durable log alone; what lists
@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+mod artifacts;
 mod batch;
 mod call;
 mod error;
@@ -28,7 +29,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sextant_core::ActivityKind;
 use sextant_lineage::{Act, Store};
 
-pub use call::{Call, Found, find};
+use artifacts::Uploads;
+
+pub use artifacts::Opened;
+pub use call::{Call, Found, Reply, find};
 pub use error::{CODES, MlflowError};
 pub use fields::Fields;
 use metrics::Metrics;
@@ -45,6 +49,7 @@ pub struct Mlflow(Arc<Inner>);
 struct Inner {
     store: Store,
     metrics: Metrics,
+    uploads: Uploads,
     /// Held by whoever looks at rows and then changes them.
     changing: Mutex<()>,
 }
@@ -56,9 +61,14 @@ impl Mlflow {
     /// When the store refuses, or its points cannot be read.
     pub fn open(store: &Store) -> Result<Self, MlflowError> {
         store.migrate("mlflow", schema::MIGRATIONS)?;
+        store.migrate("mlflow_artifacts", artifacts::MIGRATIONS)?;
         let metrics = Metrics::open(store)?;
-        let mlflow =
-            Self(Arc::new(Inner { store: store.clone(), metrics, changing: Mutex::default() }));
+        let mlflow = Self(Arc::new(Inner {
+            store: store.clone(),
+            metrics,
+            uploads: Uploads::default(),
+            changing: Mutex::default(),
+        }));
         mlflow.make_default_experiment()?;
         Ok(mlflow)
     }

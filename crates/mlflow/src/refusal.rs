@@ -1,6 +1,8 @@
 //! How is a call refused? With the codes, HTTP statuses and words that MLflow's clients match on
 //! (`mlflow/exceptions.py` of 3.17.2).
 
+use std::io::ErrorKind;
+
 use serde_json::{Value, json};
 use sextant_core::Explain as _;
 use sextant_lineage::LineageError;
@@ -20,6 +22,10 @@ pub enum Fault {
     BadRequest,
     /// Not in this state.
     InvalidState,
+    /// This server cannot do it.
+    Unsupported,
+    /// The disk is full.
+    Full,
     /// The store failed.
     Internal,
 }
@@ -35,6 +41,8 @@ impl Fault {
             Self::Exists => ("RESOURCE_ALREADY_EXISTS", "KAM00", "RESOURCE_ALREADY_EXISTS", 400),
             Self::BadRequest => ("BAD_REQUEST", "KAM00", "INVALID_PARAMETER_VALUE", 400),
             Self::InvalidState => ("INVALID_STATE", "XXM00", "CLIENT_INTERNAL_ERROR", 500),
+            Self::Unsupported => ("NOT_IMPLEMENTED", "", "", 501),
+            Self::Full => ("RESOURCE_EXHAUSTED", "XXM00", "CLIENT_INTERNAL_ERROR", 507),
             Self::Internal => ("INTERNAL_ERROR", "XXM00", "CLIENT_INTERNAL_ERROR", 500),
         }
     }
@@ -61,12 +69,13 @@ impl Refusal {
     /// The body.
     pub fn body(&self) -> Value {
         let (code, state, class, _) = self.fault.words();
-        json!({
-            "error_code": code,
-            "message": self.message,
-            "sqlstate": state,
-            "error_class": class,
-        })
+        let mut body = json!({ "error_code": code, "message": self.message });
+        for (name, word) in [("sqlstate", state), ("error_class", class)] {
+            if !word.is_empty() {
+                body[name] = word.into();
+            }
+        }
+        body
     }
 }
 
@@ -80,6 +89,11 @@ pub(super) fn missing(message: impl Into<String>) -> Refusal {
     Refusal { fault: Fault::NotFound, message: message.into() }
 }
 
+/// This server cannot do it.
+pub(super) fn unsupported(message: impl Into<String>) -> Refusal {
+    Refusal { fault: Fault::Unsupported, message: message.into() }
+}
+
 /// There is one already.
 pub(super) fn exists(message: impl Into<String>) -> Refusal {
     Refusal { fault: Fault::Exists, message: message.into() }
@@ -89,6 +103,12 @@ pub(super) fn exists(message: impl Into<String>) -> Refusal {
 impl From<MlflowError> for Refusal {
     fn from(error: MlflowError) -> Self {
         let code = error.code();
+        if let MlflowError::Store(LineageError::Io { source, .. }) = &error
+            && matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+        {
+            let message = "the disk of the server is full: nothing of this was stored".to_owned();
+            return Self { fault: Fault::Full, message };
+        }
         Self { fault: Fault::Internal, message: format!("{code}: {}", code.title) }
     }
 }

@@ -5,11 +5,11 @@
 use serde_json::{Value, json};
 use sextant_lineage::{OpenOptions, Store};
 
-use super::{Found, Mlflow, find};
+use super::{Found, Mlflow, Reply, find};
 
-struct Bench {
-    folder: tempfile::TempDir,
-    mlflow: Mlflow,
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) mlflow: Mlflow,
 }
 
 fn open(folder: &std::path::Path) -> Mlflow {
@@ -17,37 +17,39 @@ fn open(folder: &std::path::Path) -> Mlflow {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mlflow = open(folder.path());
         Self { folder, mlflow }
     }
 
     /// The same folder, opened by another process.
-    fn again(self) -> Self {
+    pub(crate) fn again(self) -> Self {
         let Self { folder, mlflow } = self;
         drop(mlflow);
         let mlflow = open(folder.path());
         Self { folder, mlflow }
     }
 
-    fn call(&self, method: &str, path: &str, fields: Value) -> (u16, Value) {
+    pub(crate) fn call(&self, method: &str, path: &str, fields: Value) -> (u16, Value) {
         let Found::Call(call, places) = find(method, &format!("2.0/mlflow/{path}")) else {
             panic!("there is no {method} {path}");
         };
-        match call.answer(&self.mlflow, fields.as_object().unwrap(), &places) {
-            Ok(body) => (200, body),
+        let fields = fields.as_object().unwrap();
+        match call.answer(&self.mlflow, fields, &places, &mut std::io::empty()) {
+            Ok(Reply::Said(body)) => (200, body),
+            Ok(other) => panic!("{other:?}"),
             Err(refusal) => (refusal.status(), refusal.body()),
         }
     }
 
-    fn good(&self, method: &str, path: &str, fields: Value) -> Value {
+    pub(crate) fn good(&self, method: &str, path: &str, fields: Value) -> Value {
         let (status, body) = self.call(method, path, fields);
         assert_eq!(status, 200, "{path}: {body}");
         body
     }
 
-    fn run(&self, name: &str, started: i64) -> String {
+    pub(crate) fn run(&self, name: &str, started: i64) -> String {
         let fields = json!({ "experiment_id": "0", "run_name": name, "start_time": started });
         let body = self.good("POST", "runs/create", fields);
         body["run"]["info"]["run_id"].as_str().unwrap().to_owned()

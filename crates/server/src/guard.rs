@@ -232,7 +232,8 @@ fn secure(headers: &mut HeaderMap) {
         ("cross-origin-resource-policy", "same-origin"),
         ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
     ] {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A route may be stricter: what it said stands.
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     // What the server says is of now and of this caller, unless a route says otherwise.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -31,7 +31,7 @@ pub use error::{CODES, ServerError};
 pub use keys::{KeyRecord, KeyRing, Role};
 pub use listen::{DISCOVERY_FILE, Discovery, Gate, Running, serve};
 pub use port::{
-    Backend, ChatRequest, ChatTurn, IngestReply, IngestRequest, MlflowReply, MlflowRequest,
-    PinnedRelease,
+    Backend, ChatRequest, ChatTurn, Content, IngestReply, IngestRequest, MlflowFile, MlflowReply,
+    MlflowRequest, PinnedRelease,
 };
 pub use routes::{Policy, RouteInfo, route_table};

@@ -18,6 +18,14 @@ pub const FORM_BYTES_MAX: usize = 16 << 10;
 pub const REQUEST_SECONDS: u64 = 60;
 /// How long one answer may take when it does not stream.
 pub const ANSWER_SECONDS: u64 = 120;
+/// How long a file may take to be stored.
+pub const FILE_SECONDS: u64 = 6 * 60 * 60;
+/// How long the body of a file may be silent while it is sent.
+pub const FILE_SILENCE_SECONDS: u64 = 60;
+/// Pieces of a file waiting for the disk; the sender waits when they are full.
+pub const FILE_PIECES_WAITING_MAX: usize = 16;
+/// A piece of a file that is sent.
+pub const FILE_PIECE_BYTES: usize = 256 << 10;
 /// Open connections.
 pub const CONNECTIONS_MAX: usize = 1024;
 /// Requests in progress, all callers together; one more is told 503.

@@ -1,5 +1,7 @@
 //! What does the server need from the rest of Sextant? One small port, [`Backend`].
 
+use std::io::{Read, Seek};
+
 use serde_json::{Map, Value};
 use sextant_core::{ActivityId, Cancel, Events, Failure};
 
@@ -39,11 +41,12 @@ pub trait Backend: Send + Sync + 'static {
     /// none was taken.
     fn ingest(&self, request: &IngestRequest) -> Result<IngestReply, Failure>;
 
-    /// Answers a call of a client of MLflow, as MLflow would.
+    /// Answers a call of a client of MLflow, as MLflow would. `body` is read as it arrives, and only when
+    /// the call stores a file; when it breaks off, nothing is stored.
     ///
     /// # Errors
     /// When experiments and runs cannot be opened. A refused call is a reply.
-    fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure>;
+    fn mlflow(&self, request: &MlflowRequest, body: &mut dyn Read) -> Result<MlflowReply, Failure>;
 
     /// The names that can be used as `model`.
     fn releases(&self) -> Vec<String>;
@@ -113,7 +116,8 @@ pub enum IngestReply {
 pub struct MlflowRequest {
     /// The HTTP method.
     pub method: String,
-    /// The path behind `/api/` or `/ajax-api/`, decoded, such as `2.0/mlflow/runs/create`.
+    /// The path behind `/api/`, `/ajax-api/` or else the first slash, decoded, such as
+    /// `2.0/mlflow/runs/create`.
     pub path: String,
     /// The fields of the body or of the address; there a repeated name is a list of texts.
     pub fields: Map<String, Value>,
@@ -122,7 +126,7 @@ pub struct MlflowRequest {
 }
 
 /// What it is answered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum MlflowReply {
     /// An answer or a refusal in MLflow's words.
     Said {
@@ -130,6 +134,13 @@ pub enum MlflowReply {
         status: u16,
         /// The body.
         body: Value,
+    },
+    /// A file.
+    File(MlflowFile),
+    /// The body was stored and is durable.
+    Taken {
+        /// What its bytes are called: without quotes, and another for other bytes.
+        etag: String,
     },
     /// The call changes something, and the caller may not.
     Forbidden,
@@ -139,6 +150,31 @@ pub enum MlflowReply {
         allowed: Vec<&'static str>,
     },
 }
+
+/// A file that is sent. Nothing in it is to be believed.
+pub struct MlflowFile {
+    /// Its name, without its folder.
+    pub name: String,
+    /// What is said to be in it.
+    pub media_type: &'static str,
+    /// What its bytes are called, as in [`MlflowReply::Taken`].
+    pub etag: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+    /// Its bytes.
+    pub content: Box<dyn Content>,
+}
+
+impl std::fmt::Debug for MlflowFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MlflowFile").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are read in pieces, from any place.
+pub trait Content: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Content for T {}
 
 /// One question with the conversation before it.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    api::{answers, health, ingest, keys, mlflow, openai, openapi, ops},
+    api::{answers, artifacts, health, ingest, keys, mlflow, openai, openapi, ops},
     guard::{self, Gate},
     keys::Role,
     limits,
@@ -93,13 +93,14 @@ pub fn route_table() -> Vec<RouteInfo> {
 
 const GET: (Method, MethodFilter) = (Method::GET, MethodFilter::GET);
 const POST: (Method, MethodFilter) = (Method::POST, MethodFilter::POST);
+const PUT: (Method, MethodFilter) = (Method::PUT, MethodFilter::PUT);
 const PATCH: (Method, MethodFilter) = (Method::PATCH, MethodFilter::PATCH);
 const DELETE: (Method, MethodFilter) = (Method::DELETE, MethodFilter::DELETE);
 
 #[rustfmt::skip] // a table reads best as a table
 fn table() -> Vec<Route> {
     use Policy::{Admin, Public, Read, Write};
-    vec![
+    let mut routes = vec![
         // Health and description
         api(GET, "/livez", Public, "whether the process runs", health::livez),
         api(GET, "/readyz", Public, "whether requests can be served", health::readyz),
@@ -163,6 +164,30 @@ fn table() -> Vec<Route> {
         page(POST, "/login", Public, "log in with a key", login::enter),
         page(POST, "/logout", Public, "log out", login::leave),
         page(GET, "/static/{file}", Public, "styles and scripts of the pages", statics::file),
+    ];
+    routes.extend(files());
+    routes
+}
+
+/// The files of MLflow's clients.
+#[rustfmt::skip]
+fn files() -> Vec<Route> {
+    use Policy::{Public, Read, Write};
+    vec![
+        api(GET, "/api/2.0/mlflow-artifacts/{*call}", Read, "files of MLflow's clients", mlflow::call),
+        api(PUT, "/api/2.0/mlflow-artifacts/{*call}", Write, "store a file", artifacts::take).within(limits::FILE_SECONDS),
+        api(DELETE, "/api/2.0/mlflow-artifacts/{*call}", Write, "delete a file or a folder", mlflow::call),
+        api(POST, "/api/2.0/mlflow-artifacts/{*call}", Write, "end an upload in parts", mlflow::call).within(limits::FILE_SECONDS),
+        api(POST, "/api/2.0/mlflow-artifacts/mpu/create/{*path}", Write, "begin an upload in parts", artifacts::begin_parts),
+        api(PUT, "/api/2.0/mlflow-artifacts/parts/{upload}/{number}", Public, "send a part to the address that was given for it", artifacts::take_part).within(limits::FILE_SECONDS),
+        api(GET, "/ajax-api/2.0/mlflow-artifacts/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(PUT, "/ajax-api/2.0/mlflow-artifacts/{*call}", Write, "the same, as MLflow's pages ask", artifacts::take).within(limits::FILE_SECONDS),
+        api(DELETE, "/ajax-api/2.0/mlflow-artifacts/{*call}", Write, "the same, as MLflow's pages ask", mlflow::call),
+        api(POST, "/ajax-api/2.0/mlflow-artifacts/{*call}", Write, "the same, as MLflow's pages ask", mlflow::call).within(limits::FILE_SECONDS),
+        api(POST, "/ajax-api/2.0/mlflow-artifacts/mpu/create/{*path}", Write, "the same, as MLflow's pages ask", artifacts::begin_parts),
+        api(POST, "/ajax-api/2.0/mlflow/upload-artifact", Write, "store a file of a run, as MLflow's pages do", artifacts::take),
+        api(GET, "/get-artifact", Read, "a file of a run, as MLflow's pages ask", mlflow::call),
+        api(GET, "/model-versions/get-artifact", Read, "a file of a version of a model, as MLflow's pages ask", mlflow::call),
     ]
 }
 

@@ -1,12 +1,13 @@
 //! How does the server reach the application? Through its own small port, plugged in here.
 
-use std::sync::Arc;
+use std::{io::Read, sync::Arc};
 
 use serde_json::Value;
-use sextant_app::{Accepted, App, ChatAsk, MlflowCall, Op, PushBody, PushReply};
+use sextant_app::{Accepted, App, ChatAsk, MlflowAnswer, MlflowCall, Op, PushBody, PushReply};
 use sextant_core::{Cancel, Events, Failure};
 use sextant_server::{
-    Backend, ChatRequest, IngestReply, IngestRequest, MlflowReply, MlflowRequest, PinnedRelease,
+    Backend, ChatRequest, IngestReply, IngestRequest, MlflowFile, MlflowReply, MlflowRequest,
+    PinnedRelease,
 };
 
 /// The application behind the server's port.
@@ -46,12 +47,24 @@ impl Backend for AppBackend {
         self.0.chat(&ask, cancel, on_delta)
     }
 
-    fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure> {
+    fn mlflow(&self, request: &MlflowRequest, body: &mut dyn Read) -> Result<MlflowReply, Failure> {
         let MlflowRequest { method, path, fields, may_change } = request;
-        let called = self.0.mlflow(method, path, fields, *may_change)?;
+        let called = self.0.mlflow(method, path, fields, *may_change, body)?;
         Ok(match called {
-            MlflowCall::Said(Ok(body)) => MlflowReply::Said { status: 200, body },
-            MlflowCall::Said(Err(refusal)) => {
+            MlflowCall::Ended(Ok(MlflowAnswer::Said(body))) => {
+                MlflowReply::Said { status: 200, body }
+            }
+            MlflowCall::Ended(Ok(MlflowAnswer::Taken(digest))) => {
+                MlflowReply::Taken { etag: digest.hex() }
+            }
+            MlflowCall::Ended(Ok(MlflowAnswer::File(file))) => MlflowReply::File(MlflowFile {
+                name: file.name,
+                media_type: file.media_type,
+                etag: file.digest.hex(),
+                bytes: file.content.size(),
+                content: Box::new(file.content),
+            }),
+            MlflowCall::Ended(Err(refusal)) => {
                 MlflowReply::Said { status: refusal.status(), body: refusal.body() }
             }
             MlflowCall::Forbidden => MlflowReply::Forbidden,

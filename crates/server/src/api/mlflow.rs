@@ -14,6 +14,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 use sextant_core::Cancel;
 
+use super::artifacts::{self, ByteRange};
 use crate::{
     body,
     error::ServerError,
@@ -51,39 +52,72 @@ pub(crate) async fn call(
     Query(pairs): Query<Vec<(String, String)>>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let range = ByteRange::of(request.headers());
+    let request = match asked(&uri, pairs, &caller, request).await? {
+        Ok(request) => request,
+        Err(response) => return Ok(response),
+    };
+    if request.path == "3.0/mlflow/server-info" && request.method == "GET" {
+        return Ok(shown(200, &server_info()));
+    }
+    let reply = answered(&shared, request, Arc::clone(&slot)).await?;
+    rendered(reply, &caller, &range, slot).await
+}
+
+/// What is asked, or the answer to what cannot be asked.
+pub(super) async fn asked(
+    uri: &Uri,
+    pairs: Vec<(String, String)>,
+    caller: &Caller,
+    request: Request,
+) -> Result<Result<MlflowRequest, Response>, Refusal> {
     let method = match *request.method() {
         Method::HEAD => Method::GET.to_string(),
         ref method => method.to_string(),
     };
-    let Some(path) = their_path(&uri) else { return Ok(page(StatusCode::NOT_FOUND, NOT_FOUND)) };
-    if path == "3.0/mlflow/server-info" && method == "GET" {
-        return Ok(shown(200, &server_info()));
-    }
+    let Some(path) = their_path(uri) else { return Ok(Err(not_found())) };
     let fields = match method.as_str() {
         "GET" if !pairs.is_empty() => in_address(pairs),
         _ => match in_body(request).await? {
             Ok(fields) => fields,
-            Err(message) => return Ok(shown(400, &not_understood(&message))),
+            Err(message) => return Ok(Err(shown(400, &not_understood(&message)))),
         },
     };
-    let may_change = caller.role >= Role::Write;
-    let request = MlflowRequest { method, path, fields, may_change };
+    Ok(Ok(MlflowRequest { method, path, fields, may_change: caller.role >= Role::Write }))
+}
+
+/// Asks a question whose body was read.
+pub(super) async fn answered(
+    shared: &Arc<Shared>,
+    request: MlflowRequest,
+    slot: Arc<Slot>,
+) -> Result<MlflowReply, Refusal> {
     let backend = Arc::clone(&shared.backend);
     // Not cancelled when the caller goes away: what is on its way into the log gets there.
     // Its place among the requests is taken until then.
     let work = move |_: &Cancel| {
         let _slot = slot;
-        backend.mlflow(&request)
+        backend.mlflow(&request, &mut std::io::empty())
     };
-    Ok(match blocking(work).await? {
+    blocking(work).await
+}
+
+/// A reply as it leaves.
+pub(super) async fn rendered(
+    reply: MlflowReply,
+    caller: &Caller,
+    range: &ByteRange,
+    slot: Arc<Slot>,
+) -> Result<Response, Refusal> {
+    Ok(match reply {
         MlflowReply::Said { status, body } => shown(status, &body),
+        MlflowReply::File(file) => artifacts::sent(file, range, slot).await?,
+        MlflowReply::Taken { etag } => artifacts::taken(&etag),
         MlflowReply::Forbidden => {
             let (needs, has) = (Role::Write.as_str(), caller.role.as_str());
             return Err(ServerError::Forbidden { needs, has }.into());
         }
-        MlflowReply::NoSuchCall { allowed } if allowed.is_empty() => {
-            page(StatusCode::NOT_FOUND, NOT_FOUND)
-        }
+        MlflowReply::NoSuchCall { allowed } if allowed.is_empty() => not_found(),
         MlflowReply::NoSuchCall { allowed } => {
             let mut response = wrong_method();
             if let Ok(value) = HeaderValue::from_str(&allowed.join(", ")) {
@@ -94,15 +128,15 @@ pub(crate) async fn call(
     })
 }
 
-/// The path behind `/api/` or `/ajax-api/`, decoded.
-fn their_path(uri: &Uri) -> Option<String> {
+/// The path behind `/api/`, `/ajax-api/` or the first slash, decoded.
+pub(super) fn their_path(uri: &Uri) -> Option<String> {
     let path = uri.path();
-    let path = path.strip_prefix("/ajax-api/").or_else(|| path.strip_prefix("/api/"))?;
+    let path = ["/ajax-api/", "/api/", "/"].iter().find_map(|prefix| path.strip_prefix(prefix))?;
     Some(percent_encoding::percent_decode_str(path).decode_utf8().ok()?.into_owned())
 }
 
 /// The fields of an address.
-fn in_address(pairs: Vec<(String, String)>) -> Map<String, Value> {
+pub(super) fn in_address(pairs: Vec<(String, String)>) -> Map<String, Value> {
     let mut fields: Map<String, Value> = Map::new();
     for (name, text) in pairs {
         match fields.get_mut(&name) {
@@ -148,7 +182,8 @@ fn not_understood(message: &str) -> Value {
 /// Whether a path belongs to clients of MLflow.
 pub(crate) fn is_theirs(path: &str) -> bool {
     let rest = path.strip_prefix("/api/").or_else(|| path.strip_prefix("/ajax-api/"));
-    rest.is_some_and(|rest| rest.contains("/mlflow/"))
+    rest.is_some_and(|rest| rest.contains("/mlflow/") || rest.contains("/mlflow-artifacts/"))
+        || path.ends_with("/get-artifact")
 }
 
 /// What a method that a path does not have is answered.
@@ -156,14 +191,31 @@ pub(crate) fn wrong_method() -> Response {
     page(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD)
 }
 
+/// What a path that is no call is answered.
+pub(super) fn not_found() -> Response {
+    page(StatusCode::NOT_FOUND, NOT_FOUND)
+}
+
 fn shown(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let text = serde_json::to_string_pretty(body).unwrap_or_default();
+    let text = match body {
+        Value::Object(fields) if status.is_client_error() || status.is_server_error() => {
+            line(fields)
+        }
+        _ => serde_json::to_string_pretty(body).unwrap_or_default(),
+    };
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 fn page(status: StatusCode, text: &'static str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response()
+}
+
+/// A refusal on one line: clients print the first of what they were told.
+fn line(fields: &Map<String, Value>) -> String {
+    let fields: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}: {value}", json!(name))).collect();
+    format!("{{{}}}", fields.join(", "))
 }
 
 /// What there is here, as far as clients ask before they do something.
@@ -172,7 +224,7 @@ fn server_info() -> Value {
         "store_type": "SqlStore",
         "workspaces_enabled": false,
         "trace_archival_enabled": false,
-        "multipart_uploads_enabled": false,
+        "multipart_uploads_enabled": true,
         "multipart_downloads_enabled": false,
         "presigned_upload_run_id_supported": false,
         "presigned_upload_model_id_supported": false,

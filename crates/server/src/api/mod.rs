@@ -1,6 +1,7 @@
 //! What do programs call? Health, operations, keys, and the OpenAI wire.
 
 pub(crate) mod answers;
+pub(crate) mod artifacts;
 pub(crate) mod health;
 pub(crate) mod ingest;
 pub(crate) mod keys;

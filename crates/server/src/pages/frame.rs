@@ -331,7 +331,11 @@ mod tests {
         ) -> Result<Value, Failure> {
             Ok(Value::Null)
         }
-        fn mlflow(&self, _: &MlflowRequest) -> Result<MlflowReply, Failure> {
+        fn mlflow(
+            &self,
+            _: &MlflowRequest,
+            _: &mut dyn std::io::Read,
+        ) -> Result<MlflowReply, Failure> {
             Ok(MlflowReply::NoSuchCall { allowed: Vec::new() })
         }
         fn ingest(&self, _: &IngestRequest) -> Result<IngestReply, Failure> {

@@ -9,7 +9,8 @@ use std::{
 use serde_json::{Value, json};
 use sextant_core::{Cancel, Code, Event, Events, ExitKind, Explain, Failure, Place};
 use sextant_server::{
-    Backend, ChatRequest, IngestReply, IngestRequest, MlflowReply, MlflowRequest, PinnedRelease,
+    Backend, ChatRequest, IngestReply, IngestRequest, MlflowFile, MlflowReply, MlflowRequest,
+    PinnedRelease,
 };
 
 #[derive(Default)]
@@ -18,6 +19,8 @@ pub struct Fake {
     pub empty: bool,
     /// Titles that try to break out of the page.
     pub hostile: bool,
+    /// Whether a file that was sent broke off.
+    pub broken_off: AtomicBool,
     /// Whether `slow` saw that it was cancelled.
     pub cancelled: AtomicBool,
 }
@@ -408,12 +411,36 @@ impl Backend for Fake {
         Ok(answer)
     }
 
-    fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure> {
+    fn mlflow(
+        &self,
+        request: &MlflowRequest,
+        body: &mut dyn std::io::Read,
+    ) -> Result<MlflowReply, Failure> {
         let said = |status, body| Ok(MlflowReply::Said { status, body });
         let call = request.path.rsplit('/').next().unwrap_or_default();
         match (request.method.as_str(), call) {
             ("POST", "echo") if !request.may_change => Ok(MlflowReply::Forbidden),
             ("GET" | "POST", "echo") => said(200, json!(request.fields)),
+            ("PUT" | "POST", "file") => {
+                let mut bytes = Vec::new();
+                match body.read_to_end(&mut bytes) {
+                    Ok(count) => Ok(MlflowReply::Taken { etag: count.to_string() }),
+                    Err(_) => {
+                        self.broken_off.store(true, Ordering::SeqCst);
+                        said(400, json!({}))
+                    }
+                }
+            }
+            ("GET", "get-artifact") => Ok(MlflowReply::File(MlflowFile {
+                name: "page \".html".to_owned(),
+                media_type: "text/html",
+                etag: "abc".to_owned(),
+                bytes: if request.fields.contains_key("short") { 99 } else { 10 },
+                content: Box::new(std::io::Cursor::new(b"<script>xy")),
+            })),
+            ("POST", "begin") => {
+                said(200, json!({ "credentials": [{ "url": "/parts/1" }, { "url": "/parts/2" }] }))
+            }
             ("POST", "refused") => said(404, json!({ "error_code": "RESOURCE_DOES_NOT_EXIST" })),
             (_, "refused") => Ok(MlflowReply::NoSuchCall { allowed: vec!["POST"] }),
             _ => Ok(MlflowReply::NoSuchCall { allowed: Vec::new() }),

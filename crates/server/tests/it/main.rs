@@ -2,6 +2,7 @@
 //! socket, with a made-up backend.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod artifacts;
 mod client;
 mod fake;
 mod openai;
