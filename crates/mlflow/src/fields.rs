@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::refusal::{Refusal, invalid};
 
 /// Where the words about request parameters end.
-const SEE: &str = "See the API docs for more information about request parameters.";
+pub(super) const SEE: &str = "See the API docs for more information about request parameters.";
 
 /// The fields of one request or of one object inside it.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +106,21 @@ impl<'a> Fields<'a> {
             _ => None,
         };
         read.map(Some).ok_or_else(|| self.wrong(name, value))
+    }
+
+    /// Yes or no, when it is given.
+    pub(super) fn flag(&self, name: &str) -> Read<Option<bool>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(Value::String(word)) if self.in_address && word.eq_ignore_ascii_case("true") => {
+                Ok(Some(true))
+            }
+            Some(Value::String(word)) if self.in_address && word.eq_ignore_ascii_case("false") => {
+                Ok(Some(false))
+            }
+            Some(other) => Err(self.wrong(name, other)),
+        }
     }
 
     /// A number that must be there.

@@ -17,6 +17,7 @@ mod metrics;
 mod names;
 mod point;
 mod refusal;
+mod registry;
 mod runs;
 mod schema;
 mod search;
@@ -59,6 +60,7 @@ impl Mlflow {
         let metrics = Metrics::open(store)?;
         let mlflow =
             Self(Arc::new(Inner { store: store.clone(), metrics, changing: Mutex::default() }));
+        mlflow.open_registry()?;
         mlflow.make_default_experiment()?;
         Ok(mlflow)
     }

@@ -41,7 +41,7 @@ pub(super) struct Run {
     started: Option<i64>,
     ended: Option<i64>,
     stage: String,
-    artifact_uri: String,
+    pub(super) artifact_uri: String,
 }
 
 impl Run {

@@ -7,9 +7,9 @@ use sextant_lineage::{OpenOptions, Store};
 
 use super::{Found, Mlflow, find};
 
-struct Bench {
+pub(super) struct Bench {
     folder: tempfile::TempDir,
-    mlflow: Mlflow,
+    pub(super) mlflow: Mlflow,
 }
 
 fn open(folder: &std::path::Path) -> Mlflow {
@@ -17,21 +17,21 @@ fn open(folder: &std::path::Path) -> Mlflow {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mlflow = open(folder.path());
         Self { folder, mlflow }
     }
 
     /// The same folder, opened by another process.
-    fn again(self) -> Self {
+    pub(super) fn again(self) -> Self {
         let Self { folder, mlflow } = self;
         drop(mlflow);
         let mlflow = open(folder.path());
         Self { folder, mlflow }
     }
 
-    fn call(&self, method: &str, path: &str, fields: Value) -> (u16, Value) {
+    pub(super) fn call(&self, method: &str, path: &str, fields: Value) -> (u16, Value) {
         let Found::Call(call, places) = find(method, &format!("2.0/mlflow/{path}")) else {
             panic!("there is no {method} {path}");
         };
@@ -41,7 +41,7 @@ impl Bench {
         }
     }
 
-    fn good(&self, method: &str, path: &str, fields: Value) -> Value {
+    pub(super) fn good(&self, method: &str, path: &str, fields: Value) -> Value {
         let (status, body) = self.call(method, path, fields);
         assert_eq!(status, 200, "{path}: {body}");
         body
