@@ -2,11 +2,12 @@
 //! is one that nobody sets.
 
 use serde_json::json;
+use sextant_core::Digest;
 use sextant_lineage::Reader;
 
 use super::{
     super::{
-        Answer, Fields, Mlflow, Refusal,
+        Answer, Fault, Fields, Mlflow, Refusal,
         names::at_most,
         refusal::{invalid, missing},
     },
@@ -39,6 +40,27 @@ fn check_free(alias: &str) -> Result<(), Refusal> {
 }
 
 impl Mlflow {
+    /// The node in the chain of a version, by `NAME/NUMBER` or `NAME@ALIAS`; none when there is no such
+    /// version.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn version_node(&self, text: &str) -> Result<Option<Digest>, Refusal> {
+        let reader = self.store().read()?;
+        let found = match (text.split_once('/'), text.rsplit_once('@')) {
+            (Some((name, version)), _) => {
+                number_of(version).and_then(|version| self.version(&reader, name, version))
+            }
+            (None, Some((name, alias))) => self.aliased(&reader, name, alias),
+            (None, None) => return Ok(None),
+        };
+        match found {
+            Ok(version) => Ok(version.node.parse().ok()),
+            Err(refusal) if refusal.fault == Fault::Internal => Err(refusal),
+            Err(_) => Ok(None),
+        }
+    }
+
     pub(super) fn set_alias(&self, fields: Fields<'_>) -> Answer {
         let (name, alias) = (fields.need("name")?, fields.need("alias")?);
         let version = fields.need("version")?;

@@ -8,7 +8,7 @@ use sextant_lineage::{Act, Reader};
 use super::{
     super::{Answer, Fields, Mlflow, Refusal},
     check_name,
-    sources::{Origin, check_placeholder},
+    sources::{Origin, check_placeholder, note_version},
     tags::{TEXT_TAG, Tags, check_tag, is_prompt, put, tag, tags_of},
     words,
 };
@@ -97,6 +97,9 @@ impl Mlflow {
         );
         for (key, value) in &tags {
             put(&mut act, name, Some(version), key, value);
+        }
+        if let Some(model) = &origin.model {
+            note_version(&mut act, &reader, model, name, version)?;
         }
         act.commit()?;
         drop(turn);

@@ -3,8 +3,9 @@
 //! never at a path that leads elsewhere.
 
 use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
 use sextant_core::Digest;
-use sextant_lineage::Reader;
+use sextant_lineage::{Act, Reader};
 
 use super::{
     super::{
@@ -18,6 +19,9 @@ use super::{
 const HOSTED: &[&str] = &["ftp", "sftp", "hdfs", "viewfs", "http", "https", "r2", "b2", "abfss"];
 /// What stands for a source where a prompt has none.
 const PLACEHOLDERS: &[&str] = &["dummy-source", "prompt-template"];
+
+/// The tag of a logged model that lists its versions.
+const VERSIONS_TAG: &str = "mlflow.modelVersions";
 
 /// Where a version comes from.
 pub(super) struct Origin {
@@ -276,17 +280,42 @@ impl Mlflow {
 
     /// The logged model with this id.
     fn logged(&self, reader: &Reader, id: &str) -> Result<Option<Logged>, Refusal> {
-        let known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'mlflow_models'";
+        let known = "SELECT 1 FROM sqlite_master WHERE name = 'mlflow_logged_models'";
         if reader.query(known, &[])?.is_empty() {
             return Ok(None);
         }
-        let sql = "SELECT artifact_uri, source_run FROM mlflow_models
-                   WHERE id = ?1 AND deleted IS NULL";
+        let sql = "SELECT artifact_uri, source_run FROM mlflow_logged_models
+                   WHERE id = ?1 AND stage = 'active'";
         let rows = reader.query(sql, &[id.into()])?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let run = row.opt_text(1)?.map(str::to_owned);
+        let run = Some(row.text(1)?.to_owned()).filter(|run| !run.is_empty());
         Ok(Some(Logged { location: row.text(0)?.to_owned(), run }))
     }
+}
+
+/// Notes on a logged model that a version was made of it: in a tag, where MLflow's pages look for it.
+pub(super) fn note_version(
+    act: &mut Act,
+    reader: &Reader,
+    model: &str,
+    name: &str,
+    version: i64,
+) -> Result<(), Refusal> {
+    let sql = "SELECT value FROM mlflow_model_tags WHERE model = ?1 AND key = ?2";
+    let rows = reader.query(sql, &[model.into(), VERSIONS_TAG.into()])?;
+    let before = rows.first().map(|row| row.text(0)).transpose()?.unwrap_or("[]");
+    // What somebody wrote there by hand and is no list is written anew.
+    let mut list: Vec<Value> = serde_json::from_str(before).unwrap_or_default();
+    list.push(json!({ "name": name, "version": version }));
+    let shown =
+        |one: &Value| format!("{{\"name\": {}, \"version\": {}}}", one["name"], one["version"]);
+    let list: Vec<String> = list.iter().map(shown).collect();
+    act.execute(
+        "INSERT INTO mlflow_model_tags (model, key, value) VALUES (?1, ?2, ?3)
+         ON CONFLICT (model, key) DO UPDATE SET value = excluded.value",
+        vec![model.into(), VERSIONS_TAG.into(), format!("[{}]", list.join(", ")).into()],
+    );
+    Ok(())
 }
 
 /// A version that is a copy of another.

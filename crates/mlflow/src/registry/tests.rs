@@ -142,12 +142,11 @@ fn a_number_is_given_once_and_what_is_gone_is_not_shown() {
 fn a_version_is_a_node_of_the_chain_and_a_copy_comes_from_it() {
     let bench = filled();
     let reader = bench.mlflow.store().read().unwrap();
-    let node = |name: &str| {
-        let sql = "SELECT node FROM mlflow_versions WHERE name = ?1 AND version = 1";
-        let found = reader.query(sql, &[name.into()]).unwrap().first().unwrap().digest(0).unwrap();
-        reader.artifact(&found).unwrap().unwrap()
+    let node = |text: &str| {
+        reader.artifact(&bench.mlflow.version_node(text).unwrap().unwrap()).unwrap().unwrap()
     };
-    let (cats, dogs, prompt) = (node("cats"), node("dogs"), node("greeting"));
+    let (cats, dogs, prompt) = (node("cats/1"), node("dogs@latest"), node("greeting/1"));
+    assert!(bench.mlflow.version_node("cats/9").unwrap().is_none());
     assert_eq!((cats.kind, prompt.kind), (ArtifactKind::ModelVersion, ArtifactKind::PromptVersion));
     assert_eq!(cats.meta["source"], "s3://bucket/1");
     let from = reader.edges_from(&dogs.digest.to_string()).unwrap();
