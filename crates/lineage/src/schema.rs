@@ -1,7 +1,8 @@
 //! Which tables does the spine keep? Layers add their own through `Store::migrate`.
 
 /// The spine's migrations: each step runs once, in order. Never edit a step that was released.
-pub(crate) const STEPS: &[&str] = &["
+pub(crate) const STEPS: &[&str] = &[
+    "
 CREATE TABLE artifacts (
     digest     TEXT PRIMARY KEY,
     kind       TEXT NOT NULL,
@@ -65,7 +66,14 @@ CREATE TABLE outbox (
     at           INTEGER NOT NULL,
     delivered_at INTEGER
 );
-"];
+",
+    "
+ALTER TABLE outbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN due INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN given_up TEXT;
+CREATE INDEX outbox_due ON outbox (topic, due) WHERE delivered_at IS NULL AND given_up IS NULL;
+",
+];
 
 /// Kept before everything else, so that it can say which steps have run.
 pub(crate) const MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS migrations (

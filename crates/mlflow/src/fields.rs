@@ -83,6 +83,20 @@ impl<'a> Fields<'a> {
         ))
     }
 
+    /// Whether a field is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// An object that may be left out.
+    pub(super) fn object(&self, name: &str) -> Read<Option<&'a Map<String, Value>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(self.wrong(name, other)),
+        }
+    }
+
     /// Text that may be left out.
     pub(super) fn text(&self, name: &str) -> Read<Option<&'a str>> {
         match self.get(name) {

@@ -23,8 +23,9 @@ mod schema;
 mod search;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sextant_core::ActivityKind;
 use sextant_lineage::{Act, Store};
@@ -34,6 +35,7 @@ pub use error::{CODES, MlflowError};
 pub use fields::Fields;
 use metrics::Metrics;
 pub use refusal::{Answer, Fault, Refusal};
+pub use webhooks::{Message, NotPosted, Post, Posted};
 
 /// The version of MLflow whose wire is spoken.
 pub const REFERENCE: &str = "3.17.2";
@@ -48,6 +50,8 @@ struct Inner {
     metrics: Metrics,
     /// Held by whoever looks at rows and then changes them.
     changing: Mutex<()>,
+    /// The way out for messages to webhooks.
+    post: OnceLock<Arc<dyn Post>>,
 }
 
 impl Mlflow {
@@ -58,9 +62,14 @@ impl Mlflow {
     pub fn open(store: &Store) -> Result<Self, MlflowError> {
         store.migrate("mlflow", schema::MIGRATIONS)?;
         let metrics = Metrics::open(store)?;
-        let mlflow =
-            Self(Arc::new(Inner { store: store.clone(), metrics, changing: Mutex::default() }));
+        let mlflow = Self(Arc::new(Inner {
+            store: store.clone(),
+            metrics,
+            changing: Mutex::default(),
+            post: OnceLock::new(),
+        }));
         mlflow.open_registry()?;
+        mlflow.open_webhooks()?;
         mlflow.make_default_experiment()?;
         Ok(mlflow)
     }

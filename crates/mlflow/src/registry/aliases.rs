@@ -14,6 +14,7 @@ use super::{
     check_name, number_of,
     versions::Version,
 };
+use crate::webhooks::Event;
 
 const ALIAS_CHARS_MAX: usize = 255;
 
@@ -61,6 +62,18 @@ impl Mlflow {
         }
     }
 
+    /// What happened to an alias.
+    fn alias_event(
+        &self,
+        reader: &Reader,
+        name: &str,
+        action: &'static str,
+    ) -> Result<Event, Refusal> {
+        let prompt = self.is_prompt(reader, name)?;
+        let entity = if prompt { "prompt_alias" } else { "model_version_alias" };
+        Ok(Event::new(entity, action))
+    }
+
     pub(super) fn set_alias(&self, fields: Fields<'_>) -> Answer {
         let (name, alias) = (fields.need("name")?, fields.need("alias")?);
         let version = fields.need("version")?;
@@ -69,13 +82,16 @@ impl Mlflow {
         check_free(alias)?;
         let version = number_of(version)?;
         let _turn = self.turn();
-        self.version(&self.store().read()?, name, version)?;
+        let reader = self.store().read()?;
+        self.version(&reader, name, version)?;
         let mut act = self.act(format!("call version {version} of model {name} {alias}"));
         act.execute(
             "INSERT INTO mlflow_aliases (name, alias, version) VALUES (?1, ?2, ?3)
              ON CONFLICT (name, alias) DO UPDATE SET version = excluded.version",
             vec![name.into(), alias.into(), version.into()],
         );
+        let data = json!({ "name": name, "alias": alias, "version": version.to_string() });
+        self.announce(&reader, &mut act, self.alias_event(&reader, name, "created")?, &data)?;
         act.commit()?;
         Ok(json!({}))
     }
@@ -85,12 +101,15 @@ impl Mlflow {
         check_name(name)?;
         check_alias(alias)?;
         let _turn = self.turn();
-        self.registered(&self.store().read()?, name)?;
+        let reader = self.store().read()?;
+        self.registered(&reader, name)?;
         let mut act = self.act(format!("remove alias {alias} of model {name}"));
         act.execute(
             "DELETE FROM mlflow_aliases WHERE name = ?1 AND alias = ?2",
             vec![name.into(), alias.into()],
         );
+        let data = json!({ "name": name, "alias": alias });
+        self.announce(&reader, &mut act, self.alias_event(&reader, name, "deleted")?, &data)?;
         act.commit()?;
         Ok(json!({}))
     }

@@ -1,7 +1,7 @@
 //! How is a version made? Its source is checked, it takes the next number of its model, and it becomes
 //! a node of the chain: of what it was made from, `why` can tell.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sextant_core::{ArtifactKind, Digest};
 use sextant_lineage::{Act, Reader};
 
@@ -9,10 +9,10 @@ use super::{
     super::{Answer, Fields, Mlflow, Refusal},
     check_name,
     sources::{Origin, check_placeholder, note_version},
-    tags::{TEXT_TAG, Tags, check_tag, is_prompt, put, tag, tags_of},
+    tags::{TEXT_TAG, Tags, check_tag, is_prompt, put, tag, tags_of, told},
     words,
 };
-use crate::names::at_most;
+use crate::{names::at_most, webhooks::Event};
 
 const SOURCE_CHARS_MAX: usize = 8000;
 
@@ -45,6 +45,27 @@ impl New<'_> {
             body["text"] = act.blob(text.as_bytes())?.to_string().into();
         }
         Ok(act.manifest(ArtifactKind::PromptVersion, &body, &from)?)
+    }
+}
+
+impl New<'_> {
+    /// What webhooks are told of it.
+    fn told(&self, description: &str) -> (Event, Value) {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let prompt = is_prompt(self.tags);
+        let mut data = json!({
+            "name": self.name,
+            "version": self.version.to_string(),
+            "tags": told(self.tags, prompt),
+            "description": some(description),
+        });
+        if prompt {
+            data["template"] = json!(tag(self.tags, TEXT_TAG));
+            return (Event::new("prompt_version", "created"), data);
+        }
+        data["source"] = self.origin.source.as_str().into();
+        data["run_id"] = json!(self.origin.run.as_deref().and_then(some));
+        (Event::new("model_version", "created"), data)
     }
 }
 
@@ -101,6 +122,8 @@ impl Mlflow {
         if let Some(model) = &origin.model {
             note_version(&mut act, &reader, model, name, version)?;
         }
+        let (event, data) = new.told(description);
+        self.announce(&reader, &mut act, event, &data)?;
         act.commit()?;
         drop(turn);
         self.shown_version(name, version)

@@ -13,10 +13,11 @@ use super::{
     },
     check_name, name_of, page_size,
     schema::NAMED,
-    tags::{PROMPT_TAG, check_tag, put, tag, tags_of},
+    tags::{PROMPT_TAG, check_tag, is_prompt, put, tag, tags_of, told},
     versions::Latest,
     words,
 };
+use crate::webhooks::Event;
 
 const PAGE: i64 = 100;
 const PAGE_MAX: i64 = 1000;
@@ -72,6 +73,12 @@ impl Mlflow {
         let sql = "SELECT value FROM mlflow_registered_tags WHERE name = ?1 AND key = ?2";
         let rows = reader.query(sql, &[name.into(), PROMPT_TAG.into()])?;
         Ok(rows.first().map(|row| row.text(0).map(str::to_owned)).transpose()?)
+    }
+
+    /// Whether it is a prompt.
+    pub(super) fn is_prompt(&self, reader: &Reader, name: &str) -> Result<bool, Refusal> {
+        let value = self.prompt_tag(reader, name)?;
+        Ok(value.is_some_and(|value| value.eq_ignore_ascii_case("true")))
     }
 
     /// Registered models as clients see them, with what belongs to them.
@@ -152,6 +159,14 @@ impl Mlflow {
         for (key, value) in &tags {
             put(&mut act, name, None, key, value);
         }
+        let prompt = is_prompt(&tags);
+        let entity = if prompt { "prompt" } else { "registered_model" };
+        let data = json!({
+            "name": name,
+            "tags": told(&tags, prompt),
+            "description": description,
+        });
+        self.announce(&reader, &mut act, Event::new(entity, "created"), &data)?;
         act.commit()?;
         self.shown_one(name)
     }

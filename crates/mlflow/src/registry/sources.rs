@@ -215,8 +215,7 @@ impl Mlflow {
         which: &Which<'_>,
     ) -> Result<Version, Refusal> {
         self.registered(reader, name)?;
-        let prompt = self.prompt_tag(reader, name)?;
-        if prompt.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        if self.is_prompt(reader, name)? {
             return Err(invalid(format!(
                 "Invalid model version source: '{source}'. Prompt versions cannot be used as model \
                  version sources."

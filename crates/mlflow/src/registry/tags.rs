@@ -2,18 +2,20 @@
 //! that makes a registered model a prompt is one of them.
 
 use serde_json::{Map, Value, json};
-use sextant_lineage::{Act, Cell};
+use sextant_lineage::{Act, Cell, Reader};
 
 use super::{
     super::{Answer, Fields, Mlflow, Refusal, names::check_key, refusal::invalid},
     name_of, version_of,
 };
-use crate::names::at_most;
+use crate::{names::at_most, webhooks::Event};
 
 /// What makes a registered model a prompt when it is `true`.
 pub(crate) const PROMPT_TAG: &str = "mlflow.prompt.is_prompt";
 /// What holds the text of a version of a prompt.
 pub(super) const TEXT_TAG: &str = "mlflow.prompt.text";
+/// What says whether the text of a prompt is one message or many.
+const TYPE_TAG: &str = "_mlflow_prompt_type";
 const TAG_CHARS_MAX: usize = 100_000;
 const TAGS_MAX: usize = 1000;
 
@@ -60,6 +62,13 @@ pub(super) fn is_prompt(tags: &Tags) -> bool {
     tag(tags, PROMPT_TAG).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
+/// Tags as webhooks are told of them: without those by which prompts are kept.
+pub(super) fn told(tags: &Tags, prompt: bool) -> Value {
+    let inner = |key: &str| prompt && [PROMPT_TAG, TEXT_TAG, TYPE_TAG].contains(&key);
+    let told = tags.iter().filter(|(key, _)| !inner(key));
+    Value::Object(told.map(|(key, value)| (key.clone(), value.as_str().into())).collect())
+}
+
 /// Sets a tag of a registered model, or of a version of it.
 pub(super) fn put(act: &mut Act, name: &str, version: Option<i64>, key: &str, value: &str) {
     let mut values: Vec<Cell> = vec![name.into(), key.into(), value.into()];
@@ -78,15 +87,32 @@ pub(super) fn put(act: &mut Act, name: &str, version: Option<i64>, key: &str, va
 }
 
 impl Mlflow {
+    /// What happened to a tag of a version.
+    fn tag_event(
+        &self,
+        reader: &Reader,
+        name: &str,
+        action: &'static str,
+    ) -> Result<Event, Refusal> {
+        let prompt = self.is_prompt(reader, name)?;
+        let entity = if prompt { "prompt_version_tag" } else { "model_version_tag" };
+        Ok(Event::new(entity, action))
+    }
+
     pub(super) fn tag_registered(&self, fields: Fields<'_>) -> Answer {
         let (name, key) = (fields.need("name")?, fields.need("key")?);
         let value = fields.text("value")?.unwrap_or_default();
         name_of(&fields)?;
         check_tag(key, value)?;
         let _turn = self.turn();
-        self.registered(&self.store().read()?, name)?;
+        let reader = self.store().read()?;
+        self.registered(&reader, name)?;
         let mut act = self.act(format!("tag model {name}"));
         put(&mut act, name, None, key, value);
+        if self.is_prompt(&reader, name)? {
+            let data = json!({ "name": name, "key": key, "value": value });
+            self.announce(&reader, &mut act, Event::new("prompt_tag", "set"), &data)?;
+        }
         act.commit()?;
         Ok(json!({}))
     }
@@ -95,12 +121,17 @@ impl Mlflow {
         let (name, key) = (name_of(&fields)?, fields.need("key")?);
         check_key(key, "key", "key")?;
         let _turn = self.turn();
-        self.registered(&self.store().read()?, name)?;
+        let reader = self.store().read()?;
+        self.registered(&reader, name)?;
         let mut act = self.act(format!("untag model {name}"));
         act.execute(
             "DELETE FROM mlflow_registered_tags WHERE name = ?1 AND key = ?2",
             vec![name.into(), key.into()],
         );
+        if self.is_prompt(&reader, name)? && key != PROMPT_TAG {
+            let data = json!({ "name": name, "key": key });
+            self.announce(&reader, &mut act, Event::new("prompt_tag", "deleted"), &data)?;
+        }
         act.commit()?;
         Ok(json!({}))
     }
@@ -111,9 +142,13 @@ impl Mlflow {
         let (name, version) = version_of(&fields)?;
         check_tag(key, value)?;
         let _turn = self.turn();
-        self.version(&self.store().read()?, name, version)?;
+        let reader = self.store().read()?;
+        self.version(&reader, name, version)?;
         let mut act = self.act(format!("tag version {version} of model {name}"));
         put(&mut act, name, Some(version), key, value);
+        let data =
+            json!({ "name": name, "version": version.to_string(), "key": key, "value": value });
+        self.announce(&reader, &mut act, self.tag_event(&reader, name, "set")?, &data)?;
         act.commit()?;
         Ok(json!({}))
     }
@@ -122,12 +157,15 @@ impl Mlflow {
         let ((name, version), key) = (version_of(&fields)?, fields.need("key")?);
         check_key(key, "key", "key")?;
         let _turn = self.turn();
-        self.version(&self.store().read()?, name, version)?;
+        let reader = self.store().read()?;
+        self.version(&reader, name, version)?;
         let mut act = self.act(format!("untag version {version} of model {name}"));
         act.execute(
             "DELETE FROM mlflow_version_tags WHERE name = ?1 AND version = ?2 AND key = ?3",
             vec![name.into(), version.into(), key.into()],
         );
+        let data = json!({ "name": name, "version": version.to_string(), "key": key });
+        self.announce(&reader, &mut act, self.tag_event(&reader, name, "deleted")?, &data)?;
         act.commit()?;
         Ok(json!({}))
     }
