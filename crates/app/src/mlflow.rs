@@ -1,21 +1,13 @@
 //! What do clients of MLflow ask of a project? Their experiments and runs are opened with the first
 //! question: a project that has no such client has nothing of them.
 
-use std::{
-    sync::{Arc, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::sync::PoisonError;
 
 use serde_json::{Map, Value};
-use sextant_core::{Cancel, Failure};
-use sextant_mlflow::{Answer, Found, Message, Mlflow, NotPosted, Post, Posted, find};
-use sextant_serve::{NotSent, Outbound, Sent};
+use sextant_core::Failure;
+use sextant_mlflow::{Answer, Found, Mlflow, find};
 
 use crate::App;
-
-/// How often it is looked whether there are webhooks at all.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// How a call ended.
 #[derive(Debug)]
@@ -49,50 +41,13 @@ impl App {
         }
     }
 
-    fn mlflow_store(&self) -> Result<Mlflow, Failure> {
+    pub(crate) fn mlflow_store(&self) -> Result<Mlflow, Failure> {
         let mut opened = self.mlflow.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mlflow) = opened.as_ref() {
             return Ok(mlflow.clone());
         }
         let mlflow = Mlflow::open(&self.store)?;
-        match Outbound::new(&self.config.webhook_hosts) {
-            Ok(outbound) => mlflow.plug(Arc::new(GuardedPost(outbound))),
-            // Calls of webhooks are refused then; the others need no way out.
-            Err(NotSent { .. }) => {}
-        }
+        self.plug_webhooks(&mlflow);
         Ok(opened.insert(mlflow).clone())
-    }
-
-    /// Delivers messages to webhooks until `cancel` is raised. Waits for the first client of MLflow in a
-    /// project that never had one.
-    ///
-    /// # Errors
-    /// When the store fails. What was owed still is then.
-    pub fn deliver_webhooks(&self, cancel: &Cancel) -> Result<(), Failure> {
-        let known = "SELECT 1 FROM migrations WHERE layer = 'mlflow_webhooks'";
-        while self.store.read()?.query(known, &[])?.is_empty() {
-            if cancel.is_cancelled() {
-                return Ok(());
-            }
-            thread::sleep(LOOK);
-        }
-        Ok(self.mlflow_store()?.deliver_until(cancel)?)
-    }
-}
-
-/// The guard of addresses that users named, behind the port of webhooks.
-#[derive(Debug)]
-struct GuardedPost(Outbound);
-
-impl Post for GuardedPost {
-    fn check(&self, url: &str) -> Result<(), String> {
-        self.0.check(url)
-    }
-
-    fn post(&self, message: &Message) -> Result<Posted, NotPosted> {
-        match self.0.post(&message.url, &message.headers, &message.body) {
-            Ok(Sent { status, body }) => Ok(Posted { status, body }),
-            Err(NotSent { reason, again }) => Err(NotPosted { reason, again }),
-        }
     }
 }
