@@ -88,15 +88,6 @@ impl<'a> Fields<'a> {
         self.get(name).is_some()
     }
 
-    /// An object that may be left out.
-    pub(super) fn object(&self, name: &str) -> Read<Option<&'a Map<String, Value>>> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(object)),
-            Some(other) => Err(self.wrong(name, other)),
-        }
-    }
-
     /// Text that may be left out.
     pub(super) fn text(&self, name: &str) -> Read<Option<&'a str>> {
         match self.get(name) {
@@ -170,6 +161,15 @@ impl<'a> Fields<'a> {
     pub(super) fn objects(&self, name: &str) -> Read<Vec<&'a Map<String, Value>>> {
         let items = self.list(name)?.iter();
         items.map(|item| item.as_object().ok_or_else(|| self.wrong(name, item))).collect()
+    }
+
+    /// An object that may be left out.
+    pub(super) fn object(&self, name: &str) -> Read<Option<&'a Map<String, Value>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(self.wrong(name, other)),
+        }
     }
 
     /// How many results one page has.

@@ -198,14 +198,17 @@ fn is_public(ip: IpAddr) -> bool {
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
     let [a, b, c, _] = ip.octets();
-    let special = match (a, b, c) {
-        (0 | 10 | 127 | 224..=255, _, _) => true,
-        (100, 64..=127, _) | (169, 254, _) | (172, 16..=31, _) | (198, 18..=19, _) => true,
-        (192, 0, 0 | 2) | (192, 88, 99) | (192, 168, _) => true,
-        (198, 51, 100) | (203, 0, 113) => true,
-        _ => false,
-    };
-    !special
+    match (a, b, c) {
+        // This network, private, loopback, multicast and what is reserved.
+        (0 | 10 | 127 | 224..=255, _, _) => false,
+        (172, 16..=31, _) | (192, 168, _) => false,
+        // Shared by providers, link-local.
+        (100, 64..=127, _) | (169, 254, _) => false,
+        // Protocols, relays, measurements, documentation.
+        (192, 0, 0 | 2) | (192, 88, 99) | (198, 18..=19, _) => false,
+        (198, 51, 100) | (203, 0, 113) => false,
+        _ => true,
+    }
 }
 
 fn is_public_v6(ip: Ipv6Addr) -> bool {
