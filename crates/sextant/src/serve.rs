@@ -182,7 +182,7 @@ pub fn land_in_the_background(
 
 /// Delivers messages to webhooks as they are owed. Nobody waits for its end: what is on its way when the
 /// process ends is sent again by the next.
-fn deliver_in_the_background(
+pub fn deliver_in_the_background(
     app: &Arc<App>,
     screen: &Arc<Screen>,
     cancel: &Cancel,

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use sextant_core::ActivityId;
-use sextant_lineage::{Act, Reader, Row};
+use sextant_lineage::{Act, LineageError, Reader, Row};
 
 use super::{
     super::{
@@ -38,7 +38,7 @@ pub(super) struct Hook {
 }
 
 impl Hook {
-    fn of(row: &Row) -> Result<Self, Refusal> {
+    fn of(row: &Row) -> Result<Self, LineageError> {
         let text = |column| row.text(column).map(str::to_owned);
         Ok(Self {
             id: text(0)?,
@@ -53,13 +53,10 @@ impl Hook {
     }
 
     /// The webhook with this id.
-    pub(super) fn find(
-        reader: &Reader,
-        id: &str,
-    ) -> Result<Option<Self>, sextant_lineage::LineageError> {
+    pub(super) fn find(reader: &Reader, id: &str) -> Result<Option<Self>, LineageError> {
         let sql = format!("SELECT {COLUMNS} FROM mlflow_webhooks WHERE id = ?1");
         let rows = reader.query(&sql, &[id.into()])?;
-        Ok(rows.first().and_then(|row| Self::of(row).ok()))
+        rows.first().map(Self::of).transpose()
     }
 
     pub(super) fn is_active(&self) -> bool {
