@@ -323,7 +323,7 @@ impl App {
                 (
                     "outbox_waiting",
                     "Outbox entries not delivered yet.",
-                    "SELECT count(*) FROM outbox WHERE delivered_at IS NULL",
+                    "SELECT count(*) FROM outbox WHERE delivered_at IS NULL AND given_up IS NULL",
                 ),
             ] {
                 if let Ok(rows) = reader.query(sql, &[])

@@ -26,6 +26,7 @@ mod sources;
 mod tables;
 mod template;
 mod watch;
+mod webhooks;
 mod why;
 
 pub use answer::ChatAsk;

@@ -44,11 +44,13 @@ impl App {
         }
     }
 
-    fn mlflow_store(&self) -> Result<Mlflow, Failure> {
+    pub(crate) fn mlflow_store(&self) -> Result<Mlflow, Failure> {
         let mut opened = self.mlflow.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(mlflow) = opened.as_ref() {
             return Ok(mlflow.clone());
         }
-        Ok(opened.insert(Mlflow::open(&self.store)?).clone())
+        let mlflow = Mlflow::open(&self.store)?;
+        self.plug_webhooks(&mlflow);
+        Ok(opened.insert(mlflow).clone())
     }
 }

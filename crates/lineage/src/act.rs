@@ -40,6 +40,23 @@ pub enum Expect {
     Is(Digest),
 }
 
+/// What became of an entry of the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It arrived.
+    Delivered,
+    /// It is tried again, not before this time.
+    Again {
+        /// When.
+        at: Timestamp,
+    },
+    /// It is not tried again.
+    GivenUp {
+        /// Why.
+        why: String,
+    },
+}
+
 /// An activity that is under way. Dropping it without [`Act::commit`] leaves no trace but blobs
 /// that nobody refers to, which `fsck` clears.
 #[must_use = "an act does nothing until it is committed"]
@@ -239,6 +256,23 @@ impl Act {
         self.rows.push(Statement::Execute {
             sql: "INSERT INTO outbox (topic, payload, at) VALUES (?1, ?2, ?3)".to_owned(),
             params: vec![topic.into(), payload.into(), self.store.now().into()],
+        });
+    }
+
+    /// Says what became of an entry of the outbox.
+    pub fn settle(&mut self, seq: i64, outcome: &Outcome) {
+        let now = self.store.now();
+        let (set, value) = match outcome {
+            Outcome::Delivered => ("delivered_at = ?2", now.into()),
+            Outcome::Again { at } => ("due = ?2", (*at).into()),
+            Outcome::GivenUp { why } => ("given_up = ?2", why.into()),
+        };
+        self.rows.push(Statement::Execute {
+            sql: format!(
+                "UPDATE outbox SET attempts = attempts + 1, {set}
+                 WHERE seq = ?1 AND delivered_at IS NULL AND given_up IS NULL"
+            ),
+            params: vec![seq.into(), value],
         });
     }
 

@@ -23,14 +23,14 @@ mod schema;
 mod sqlite;
 mod store;
 
-pub use act::{Act, Expect, NewArtifact};
+pub use act::{Act, Expect, NewArtifact, Outcome};
 pub use cell::{Cell, Row};
 pub use content::BlobReader;
 pub use error::{CODES, LineageError};
 pub use fsck::{FsckReport, Problem};
 pub use incoming::{Aside, Incoming};
 pub use log::{Log, LogRecord, Pending, Visitor};
-pub use reader::{Activity, Artifact, AuditRecord, Edge, Hole, NameChange, Reader};
+pub use reader::{Activity, Artifact, AuditRecord, Edge, Hole, NameChange, Reader, Waiting};
 pub use store::{FORMAT_VERSION, OpenOptions, Store, is_held};
 
 /// A place where the torture runs may stop or fail the process: `FAILPOINTS=name=return` makes the

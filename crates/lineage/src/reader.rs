@@ -78,6 +78,17 @@ pub struct Hole {
     pub used_by: Vec<String>,
 }
 
+/// An entry of the outbox that waits for its delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// Counts up.
+    pub seq: i64,
+    /// What is delivered.
+    pub payload: Value,
+    /// How often that was tried.
+    pub attempts: u32,
+}
+
 /// One audit record; each carries the hash of the one before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
@@ -263,6 +274,26 @@ impl Reader {
             }
         }
         Ok(holes)
+    }
+
+    /// Entries of the outbox that are to be delivered by now, those that waited longest first.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn due(
+        &self,
+        topic: &str,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Waiting>, LineageError> {
+        let sql = "SELECT seq, payload, attempts FROM outbox
+                   WHERE topic = ?1 AND due <= ?2 AND delivered_at IS NULL AND given_up IS NULL
+                   ORDER BY due, seq LIMIT ?3";
+        let waiting = |row: &Row| {
+            let attempts = u32::try_from(row.int(2)?).unwrap_or(u32::MAX);
+            Ok(Waiting { seq: row.int(0)?, payload: row.json(1)?, attempts })
+        };
+        self.query(sql, &[topic.into(), now.into(), limit.into()])?.iter().map(waiting).collect()
     }
 
     /// The newest audit records, newest first.

@@ -76,6 +76,12 @@ CREATE TABLE blob_tables (
     name TEXT PRIMARY KEY
 ) WITHOUT ROWID;
 ",
+    "
+ALTER TABLE outbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN due INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN given_up TEXT;
+CREATE INDEX outbox_due ON outbox (topic, due) WHERE delivered_at IS NULL AND given_up IS NULL;
+",
 ];
 
 /// Kept before everything else, so that it can say which steps have run.

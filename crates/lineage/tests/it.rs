@@ -5,8 +5,8 @@
 use std::fs;
 
 use serde_json::json;
-use sextant_core::{ActivityKind, ArtifactKind, Digest, EdgeKind, Explain as _, Name};
-use sextant_lineage::{Expect, LineageError, NewArtifact, OpenOptions, Store};
+use sextant_core::{ActivityKind, ArtifactKind, Digest, EdgeKind, Explain as _, Name, Timestamp};
+use sextant_lineage::{Expect, LineageError, NewArtifact, OpenOptions, Outcome, Store};
 
 fn open(dir: &std::path::Path) -> Store {
     Store::open(dir, OpenOptions::default()).unwrap()
@@ -304,4 +304,30 @@ fn the_last_piece_of_a_damaged_blob_is_held_back() {
         };
         assert!(broke && bytes.len() < 10, "{damaged}: {bytes:?}");
     }
+}
+
+#[test]
+fn an_entry_of_the_outbox_waits_until_it_is_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = Timestamp::from_micros;
+    let due = |now: i64| -> Vec<(i64, u32)> {
+        let waiting = open(folder.path()).read().unwrap().due("mail", at(now), 10).unwrap();
+        waiting.iter().map(|one| (one.payload["n"].as_i64().unwrap(), one.attempts)).collect()
+    };
+    let change = |work: &dyn Fn(&mut sextant_lineage::Act)| {
+        let mut act = open(folder.path()).begin(ActivityKind::Author, "post");
+        work(&mut act);
+        act.commit().unwrap();
+    };
+    change(&|act| (1..4).for_each(|n| act.emit("mail", &json!({ "n": n }))));
+    assert_eq!(due(0), [(1, 0), (2, 0), (3, 0)]);
+    change(&|act| {
+        act.settle(1, &Outcome::Again { at: at(50) });
+        act.settle(2, &Outcome::Delivered);
+        act.settle(3, &Outcome::GivenUp { why: "gone".to_owned() });
+    });
+    assert_eq!((due(49), due(50)), (vec![], vec![(1, 1)]));
+    // What is settled stays so.
+    change(&|act| act.settle(2, &Outcome::Again { at: at(0) }));
+    assert_eq!(due(49), []);
 }

@@ -6,7 +6,10 @@ use std::io::Read;
 use serde_json::{Map, Value};
 use sextant_core::Digest;
 
-use crate::{Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, history, runs};
+use crate::{
+    Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, history, registry, runs,
+    webhooks,
+};
 
 /// A call that is answered here.
 #[derive(Debug)]
@@ -85,6 +88,8 @@ const AREAS: &[&[Call]] = &[
     artifacts::CALLS,
     artifacts::OF_RUNS,
     artifacts::IN_PARTS,
+    registry::CALLS,
+    webhooks::CALLS,
 ];
 
 /// The parts of a path that stand for values, with their values.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::refusal::{Refusal, invalid};
 
 /// Where the words about request parameters end.
-const SEE: &str = "See the API docs for more information about request parameters.";
+pub(super) const SEE: &str = "See the API docs for more information about request parameters.";
 
 /// The fields of one request or of one object inside it.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +83,11 @@ impl<'a> Fields<'a> {
         ))
     }
 
+    /// Whether a field is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
     /// Text that may be left out.
     pub(super) fn text(&self, name: &str) -> Read<Option<&'a str>> {
         match self.get(name) {
@@ -106,6 +111,21 @@ impl<'a> Fields<'a> {
             _ => None,
         };
         read.map(Some).ok_or_else(|| self.wrong(name, value))
+    }
+
+    /// Yes or no, when it is given.
+    pub(super) fn flag(&self, name: &str) -> Read<Option<bool>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(Value::String(word)) if self.in_address && word.eq_ignore_ascii_case("true") => {
+                Ok(Some(true))
+            }
+            Some(Value::String(word)) if self.in_address && word.eq_ignore_ascii_case("false") => {
+                Ok(Some(false))
+            }
+            Some(other) => Err(self.wrong(name, other)),
+        }
     }
 
     /// A number that must be there.
@@ -141,6 +161,15 @@ impl<'a> Fields<'a> {
     pub(super) fn objects(&self, name: &str) -> Read<Vec<&'a Map<String, Value>>> {
         let items = self.list(name)?.iter();
         items.map(|item| item.as_object().ok_or_else(|| self.wrong(name, item))).collect()
+    }
+
+    /// An object that may be left out.
+    pub(super) fn object(&self, name: &str) -> Read<Option<&'a Map<String, Value>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(self.wrong(name, other)),
+        }
     }
 
     /// How many results one page has.

@@ -18,13 +18,15 @@ mod metrics;
 mod names;
 mod point;
 mod refusal;
+mod registry;
 mod runs;
 mod schema;
 mod search;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sextant_core::ActivityKind;
 use sextant_lineage::{Act, Store};
@@ -37,6 +39,7 @@ pub use error::{CODES, MlflowError};
 pub use fields::Fields;
 use metrics::Metrics;
 pub use refusal::{Answer, Fault, Refusal};
+pub use webhooks::{Message, NotPosted, Post, Posted};
 
 /// The version of MLflow whose wire is spoken.
 pub const REFERENCE: &str = "3.17.2";
@@ -52,6 +55,8 @@ struct Inner {
     uploads: Uploads,
     /// Held by whoever looks at rows and then changes them.
     changing: Mutex<()>,
+    /// The way out for messages to webhooks.
+    post: OnceLock<Arc<dyn Post>>,
 }
 
 impl Mlflow {
@@ -68,7 +73,10 @@ impl Mlflow {
             metrics,
             uploads: Uploads::default(),
             changing: Mutex::default(),
+            post: OnceLock::new(),
         }));
+        mlflow.open_registry()?;
+        mlflow.open_webhooks()?;
         mlflow.make_default_experiment()?;
         Ok(mlflow)
     }

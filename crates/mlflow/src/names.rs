@@ -15,6 +15,12 @@ pub(super) fn check_key(key: &str, place: &str, what: &str) -> Result<(), Refusa
              (/)."
         )));
     }
+    check_path(key, place)?;
+    at_most(key, KEY_CHARS_MAX, what)
+}
+
+/// Checks that a name means nothing else when it is read as a path.
+pub(super) fn check_path(key: &str, place: &str) -> Result<(), Refusal> {
     let resolved = resolve(key);
     if resolved != key || resolved == "." || resolved.starts_with("..") || key.starts_with('/') {
         return Err(invalid(format!(
@@ -23,7 +29,7 @@ pub(super) fn check_key(key: &str, place: &str, what: &str) -> Result<(), Refusa
              resolve to '{resolved}'"
         )));
     }
-    at_most(key, KEY_CHARS_MAX, what)
+    Ok(())
 }
 
 /// Checks a length, in characters.

@@ -177,6 +177,7 @@ impl<'a> Demo<'a> {
             }
         })?;
         let lander = serve::land_in_the_background(&self.app, &self.screen, &self.cancel)?;
+        serve::deliver_in_the_background(&self.app, &self.screen, &self.cancel)?;
         serve::announce(&self.app, &running);
         self.next_steps(dir);
         self.say("\nCtrl-C stops the server");

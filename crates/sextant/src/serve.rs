@@ -1,7 +1,7 @@
 //! How does the server run? `serve` serves what is released; `dev` also watches the project and
 //! rebuilds what is stale.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use sextant_app::{App, Op, OpenProject};
 use sextant_core::{Cancel, ExitKind, Gatekeeper};
@@ -40,6 +40,7 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     }
     let cancel = Cancel::new();
     let lander = land_in_the_background(&app, &screen, &cancel)?;
+    deliver_in_the_background(&app, &screen, &cancel)?;
     let watcher = if watch { Some(watch_project(&app, &screen, &cancel)?) } else { None };
     runtime.block_on(async {
         signals.wait().await;
@@ -177,6 +178,29 @@ pub fn land_in_the_background(
         .name("land".to_owned())
         .spawn(move || app.land_as_it_comes(&*screen, &cancel))
         .map_err(|error| io_trouble("start landing", &error))
+}
+
+/// Delivers messages to webhooks as they are owed. Nobody waits for its end: what is on its way when the
+/// process ends is sent again by the next.
+pub fn deliver_in_the_background(
+    app: &Arc<App>,
+    screen: &Arc<Screen>,
+    cancel: &Cancel,
+) -> Result<(), Trouble> {
+    const PAUSE: Duration = Duration::from_secs(5);
+    let (app, screen, cancel) = (app.clone(), screen.clone(), cancel.clone());
+    std::thread::Builder::new()
+        .name("deliver".to_owned())
+        .spawn(move || {
+            while !cancel.is_cancelled() {
+                if let Err(failure) = app.deliver_webhooks(&cancel) {
+                    screen.line(Trouble::from(failure).lines().trim_end());
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        })
+        .map(|_| ())
+        .map_err(|error| io_trouble("start delivering", &error))
 }
 
 /// Builds once, then again whenever a file of the project changes.

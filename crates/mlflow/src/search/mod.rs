@@ -4,12 +4,14 @@
 mod clause;
 mod lexer;
 mod page;
+mod registry;
 
 use sextant_lineage::{Cell, Reader, Row};
 
 use super::{Fields, Refusal, refusal::invalid};
 use clause::{Comparison, Meant, Side, clauses, key_of};
 pub(super) use page::Page;
+pub(super) use registry::{model_versions, registered_models};
 
 /// Experiments of one search.
 const EXPERIMENTS_MAX: usize = 10_000;
@@ -46,6 +48,8 @@ const EXPERIMENT_TEXTS: Columns = &[("name", "name"), ("experiment_id", "CAST(x.
 enum Kind {
     Runs,
     Experiments,
+    Registered,
+    Versions,
 }
 
 /// A query of the catalog that grows.
@@ -101,6 +105,7 @@ impl Query {
         order.extend(match self.kind {
             Kind::Runs => ["x.started DESC".to_owned(), "x.id".to_owned()],
             Kind::Experiments => ["x.created DESC".to_owned(), "x.id DESC".to_owned()],
+            Kind::Registered | Kind::Versions => registry::tie(self.kind),
         });
         let mut values = self.values.clone();
         let sql = format!(
@@ -164,6 +169,7 @@ impl Query {
         match self.kind {
             Kind::Runs => (RUN_NUMBERS, RUN_TEXTS),
             Kind::Experiments => (EXPERIMENT_NUMBERS, EXPERIMENT_TEXTS),
+            Kind::Registered | Kind::Versions => registry::attributes(self.kind),
         }
     }
 

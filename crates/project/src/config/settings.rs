@@ -43,6 +43,9 @@ pub struct ProjectFile {
     /// How assets are built.
     #[serde(default)]
     pub build: BuildSection,
+    /// Where messages to webhooks may go.
+    #[serde(default)]
+    pub webhooks: WebhooksSection,
     /// Values for `{{ var('name') }}` in SQL models.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
@@ -93,6 +96,15 @@ pub struct BuildSection {
     pub timeout_s: Option<u64>,
 }
 
+/// `[webhooks]`
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhooksSection {
+    /// Hosts, each with or without a port, that are reached over http too and at any address, also
+    /// one of this machine or its network. Others are reached over https at public addresses.
+    pub allow: Option<Vec<String>>,
+}
+
 /// `[profiles.NAME]`: what it sets takes the place of the project's value.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +121,9 @@ pub struct ProfileSection {
     /// How assets are built.
     #[serde(default)]
     pub build: BuildSection,
+    /// Where messages to webhooks may go.
+    #[serde(default)]
+    pub webhooks: WebhooksSection,
     /// Values for `{{ var('name') }}`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Value>")]
@@ -149,6 +164,8 @@ pub struct Config {
     pub port: u16,
     /// How assets are built.
     pub build: BuildSettings,
+    /// Hosts to which messages to webhooks may go although they are not public.
+    pub webhook_hosts: Vec<String>,
     /// Values for `{{ var('name') }}`.
     pub vars: BTreeMap<String, Value>,
     /// The profile in force.
@@ -206,13 +223,15 @@ impl Overlay<'_> {
         file: ProjectFile,
         over: ProfileSection,
     ) -> Result<Config, Failure> {
-        let ProjectFile { project, storage, tables, server, build, vars, .. } = file;
+        let ProjectFile { project, storage, tables, server, build, webhooks, vars, .. } = file;
         let name = self.pick("project.name", None, Some(project.name), String::new());
         let description =
             self.pick("project.description", None, Some(project.description), String::new());
         let dir = self.pick("storage.dir", over.storage.dir, storage.dir, ".sextant".into());
         let tables = self.tables(over.tables, tables)?;
         let port = self.pick("server.port", over.server.port, server.port, 7700);
+        let allow = over.webhooks.allow;
+        let webhook_hosts = self.pick("webhooks.allow", allow, webhooks.allow, Vec::new());
         let usual = BuildSettings::default();
         let settings = BuildSettings {
             jobs: self.pick("build.jobs", over.build.jobs, build.jobs, usual.jobs),
@@ -253,6 +272,7 @@ impl Overlay<'_> {
             tables,
             port,
             build: settings,
+            webhook_hosts,
             vars: merged,
             profile: self.profile.map(str::to_owned),
             rows: std::mem::take(&mut self.rows),
