@@ -35,4 +35,5 @@ pub use explain::{explain, register_codes};
 pub use mlflow::MlflowCall;
 pub use op::Op;
 pub use sextant_ingest::{Accepted, PushBody, PushReply};
+pub use sextant_mlflow::SpansBody;
 pub use template::{init, init_demo, manual_pages};

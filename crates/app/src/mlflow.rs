@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use serde_json::{Map, Value};
 use sextant_core::Failure;
-use sextant_mlflow::{Answer, Found, Mlflow, find};
+use sextant_mlflow::{Answer, Found, Mlflow, SpansBody, SpansRefused, find};
 
 use crate::App;
 
@@ -39,6 +39,19 @@ impl App {
                 Ok(MlflowCall::Said(call.answer(&self.mlflow_store()?, fields, &places)))
             }
         }
+    }
+
+    /// Takes spans that were sent by OTLP for an experiment; they are durable when this returns.
+    ///
+    /// # Errors
+    /// When traces cannot be opened.
+    pub fn take_spans(
+        &self,
+        experiment: &str,
+        run: Option<&str>,
+        body: &SpansBody,
+    ) -> Result<Result<(), SpansRefused>, Failure> {
+        Ok(self.mlflow_store()?.take_spans(experiment, run, body))
     }
 
     fn mlflow_store(&self) -> Result<Mlflow, Failure> {

@@ -131,6 +131,30 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An object that may be left out.
+    pub(super) fn object(&self, name: &str) -> Read<Option<&'a Map<String, Value>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(self.wrong(name, other)),
+        }
+    }
+
+    /// Yes or no, when it is given.
+    pub(super) fn flag(&self, name: &str) -> Read<Option<bool>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(Value::String(word)) if self.in_address && word.eq_ignore_ascii_case("true") => {
+                Ok(Some(true))
+            }
+            Some(Value::String(word)) if self.in_address && word.eq_ignore_ascii_case("false") => {
+                Ok(Some(false))
+            }
+            Some(other) => Err(self.wrong(name, other)),
+        }
+    }
+
     /// The texts of a list.
     pub(super) fn texts(&self, name: &str) -> Read<Vec<&'a str>> {
         let items = self.list(name)?.iter();

@@ -22,6 +22,7 @@ mod schema;
 mod search;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +34,7 @@ pub use error::{CODES, MlflowError};
 pub use fields::Fields;
 use metrics::Metrics;
 pub use refusal::{Answer, Fault, Refusal};
+pub use traces::{SpansBody, SpansRefused};
 
 /// The version of MLflow whose wire is spoken.
 pub const REFERENCE: &str = "3.17.2";
@@ -45,6 +47,7 @@ pub struct Mlflow(Arc<Inner>);
 struct Inner {
     store: Store,
     metrics: Metrics,
+    bodies: traces::Bodies,
     /// Held by whoever looks at rows and then changes them.
     changing: Mutex<()>,
 }
@@ -56,9 +59,10 @@ impl Mlflow {
     /// When the store refuses, or its points cannot be read.
     pub fn open(store: &Store) -> Result<Self, MlflowError> {
         store.migrate("mlflow", schema::MIGRATIONS)?;
-        let metrics = Metrics::open(store)?;
-        let mlflow =
-            Self(Arc::new(Inner { store: store.clone(), metrics, changing: Mutex::default() }));
+        store.migrate("mlflow_traces", traces::MIGRATIONS)?;
+        let (metrics, bodies) = (Metrics::open(store)?, traces::Bodies::open(store)?);
+        let (store, changing) = (store.clone(), Mutex::default());
+        let mlflow = Self(Arc::new(Inner { store, metrics, bodies, changing }));
         mlflow.make_default_experiment()?;
         Ok(mlflow)
     }

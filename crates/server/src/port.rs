@@ -45,6 +45,12 @@ pub trait Backend: Send + Sync + 'static {
     /// When experiments and runs cannot be opened. A refused call is a reply.
     fn mlflow(&self, request: &MlflowRequest) -> Result<MlflowReply, Failure>;
 
+    /// Takes spans that were sent by OTLP. They are durable when this returns.
+    ///
+    /// # Errors
+    /// When traces cannot be opened. Refused spans are a reply: then none was taken.
+    fn otlp(&self, request: OtlpRequest) -> Result<OtlpReply, Failure>;
+
     /// The names that can be used as `model`.
     fn releases(&self) -> Vec<String>;
 
@@ -137,6 +143,40 @@ pub enum MlflowReply {
     NoSuchCall {
         /// Method by method, none when the path has no call at all.
         allowed: Vec<&'static str>,
+    },
+}
+
+/// Spans that were sent by OTLP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OtlpRequest {
+    /// The experiment they belong to.
+    pub experiment: String,
+    /// The run that their traces belong to.
+    pub run: Option<String>,
+    /// The body, decompressed.
+    pub body: OtlpBody,
+}
+
+/// A body of OTLP.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OtlpBody {
+    /// Bytes of protobuf.
+    Protobuf(Vec<u8>),
+    /// JSON.
+    Json(Value),
+}
+
+/// How spans were taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OtlpReply {
+    /// They are durable.
+    Taken,
+    /// None was taken.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: Value,
     },
 }
 

@@ -307,7 +307,7 @@ mod tests {
         keys::KeyRing,
         port::{
             Backend, ChatRequest, IngestReply, IngestRequest, MlflowReply, MlflowRequest,
-            PinnedRelease,
+            OtlpReply, OtlpRequest, PinnedRelease,
         },
         sessions::Sessions,
         state::{Counters, Phase, Slots},
@@ -333,6 +333,10 @@ mod tests {
         }
         fn mlflow(&self, _: &MlflowRequest) -> Result<MlflowReply, Failure> {
             Ok(MlflowReply::NoSuchCall { allowed: Vec::new() })
+        }
+
+        fn otlp(&self, _: OtlpRequest) -> Result<OtlpReply, Failure> {
+            Ok(OtlpReply::Taken)
         }
         fn ingest(&self, _: &IngestRequest) -> Result<IngestReply, Failure> {
             Ok(IngestReply::Accepted { records: 0, offset: None })
