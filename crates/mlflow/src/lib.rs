@@ -1,5 +1,5 @@
-//! What does a client of MLflow ask, and what is it answered? Experiments, runs, parameters, tags and
-//! metrics, with the fields, refusals and orders of `mlflow` 3.17.2, which is the reference.
+//! What does a client of MLflow ask, and what is it answered? Experiments, runs, parameters, tags,
+//! metrics and traces, with the fields, refusals and orders of `mlflow` 3.17.2, which is the reference.
 //!
 //! What a client logs is durable before it is answered, and a point, a parameter or a tag that is sent
 //! again changes nothing: clients repeat such calls when they got no answer. Metric points go to the durable log alone; what lists
@@ -60,10 +60,12 @@ impl Mlflow {
     pub fn open(store: &Store) -> Result<Self, MlflowError> {
         store.migrate("mlflow", schema::MIGRATIONS)?;
         store.migrate("mlflow_traces", traces::MIGRATIONS)?;
-        let (metrics, bodies) = (Metrics::open(store)?, traces::Bodies::open(store)?);
+        let metrics = Metrics::open(store)?;
+        let bodies = traces::Bodies::open(store)?;
         let (store, changing) = (store.clone(), Mutex::default());
         let mlflow = Self(Arc::new(Inner { store, metrics, bodies, changing }));
         mlflow.make_default_experiment()?;
+        mlflow.forget_spans()?;
         Ok(mlflow)
     }
 

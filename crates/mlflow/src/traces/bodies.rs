@@ -8,8 +8,9 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock, RwLockReadGuard},
-    time::SystemTime,
+    sync::{PoisonError, RwLock, RwLockReadGuard, TryLockError},
+    thread,
+    time::{Duration, SystemTime},
 };
 
 use sextant_core::limits::LOG_RECORD_BYTES_MAX;
@@ -23,6 +24,10 @@ const HEAD_BYTES: usize = 9;
 pub(super) const SPAN_BYTES_MAX: usize = LOG_RECORD_BYTES_MAX - HEAD_BYTES;
 /// So much goes to the log at once.
 const FRAME_BYTES_MAX: usize = 6 << 20;
+
+/// How often, and how far apart, one tries to be alone.
+const FORGET_TRIES: u32 = 20;
+const FORGET_STEP: Duration = Duration::from_millis(10);
 
 /// The OpenTelemetry id of a trace.
 pub(super) type TraceKey = [u8; 16];
@@ -117,13 +122,24 @@ impl Bodies {
         failed.map_or(Ok(places), Err)
     }
 
-    /// Lets go of the records before the first one that counts. `read` opens the catalog, which must
-    /// know of every record by then.
-    pub(super) fn forget(
+    /// Lets go of the records before the first one that counts. `read` opens the catalog, which knows
+    /// of every record by then. While spans come and go all the time, it is left to a later call:
+    /// nobody waits for it.
+    pub(in super::super) fn forget(
         &self,
         read: impl FnOnce() -> Result<Reader, MlflowError>,
     ) -> Result<(), MlflowError> {
-        let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let alone = (0..FORGET_TRIES).find_map(|number| {
+            if number > 0 {
+                thread::sleep(FORGET_STEP);
+            }
+            match self.gate.try_write() {
+                Ok(alone) => Some(alone),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            }
+        });
+        let Some(_alone) = alone else { return Ok(()) };
         let first = first_place(&read()?)?;
         let first = first.map_or(self.log.len(), |place| place.max(0).cast_unsigned());
         self.log.forget_before(first, SystemTime::now())?;

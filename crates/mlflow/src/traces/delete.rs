@@ -4,7 +4,9 @@
 use serde_json::json;
 use sextant_lineage::Cell;
 
-use super::super::{Answer, Fields, Mlflow, experiments::experiment_id, refusal::invalid};
+use super::super::{
+    Answer, Fields, Mlflow, MlflowError, experiments::experiment_id, refusal::invalid,
+};
 
 /// Tables with rows of a trace, and the column that names it.
 const TABLES: &[(&str, &str)] = &[
@@ -73,7 +75,12 @@ impl Mlflow {
         act.commit()?;
         drop(turn);
         // The traces are deleted; what the log cannot let go of now goes with a later call.
-        let _ = self.0.bodies.forget(|| Ok(self.store().read()?));
+        let _ = self.forget_spans();
         Ok(json!({ "traces_deleted": ids.len() }))
+    }
+
+    /// Lets go of what the log holds of spans that are no more.
+    pub(in super::super) fn forget_spans(&self) -> Result<(), MlflowError> {
+        self.0.bodies.forget(|| Ok(self.store().read()?))
     }
 }

@@ -76,8 +76,8 @@ impl Test {
 pub(super) struct Query<'a> {
     reader: &'a Reader,
     bodies: &'a Bodies,
-    /// The experiments, as JSON.
-    within: String,
+    /// The experiments: one, or several as JSON.
+    within: Cell,
     pub(super) conditions: Vec<String>,
     pub(super) values: Vec<Cell>,
     on_spans: Vec<String>,
@@ -99,16 +99,23 @@ impl<'a> Query<'a> {
             .map(|(name, _)| *name)
             .chain(OTHERS.iter().copied())
             .collect();
+        // Of one experiment the index has the traces in order.
+        let (condition, within) = match experiments {
+            [one] => ("x.experiment = ?1", Cell::from(*one)),
+            _ => {
+                let list = json!(experiments).to_string();
+                ("x.experiment IN (SELECT value FROM json_each(?1))", list.into())
+            }
+        };
         let mut query = Self {
             reader,
             bodies,
-            within: json!(experiments).to_string(),
-            conditions: vec!["x.experiment IN (SELECT value FROM json_each(?1))".to_owned()],
-            values: Vec::new(),
+            within: within.clone(),
+            conditions: vec![condition.to_owned()],
+            values: vec![within],
             on_spans: Vec::new(),
             contents: Vec::new(),
         };
-        query.values.push(query.within.as_str().into());
         for condition in conditions(filter, true, &["LIKE", "ILIKE", "RLIKE"])? {
             let Condition { name, operator, meant } = condition;
             let (side, key) = key_of(&name, &attributes)?;
@@ -429,7 +436,7 @@ impl<'a> Query<'a> {
         let mut after: Cell = if numbered { (-1_i64).into() } else { "".into() };
         let mut found = Vec::new();
         loop {
-            let mut values = vec![self.within.as_str().into(), after.clone()];
+            let mut values = vec![self.within.clone(), after.clone()];
             values.extend(more.iter().cloned());
             let rows = self.reader.query(&sql, &values)?;
             for row in &rows {

@@ -173,9 +173,9 @@ fn new_info(id: &str, experiment: i64, spans: &[&NewSpan]) -> Info {
 
 fn widen(info: &mut Info, spans: &[&NewSpan]) {
     let (first, last) = range(spans);
-    let known = info.duration.map(|duration| info.started + duration);
+    let known = info.duration.map(|duration| info.started.saturating_add(duration));
     info.started = info.started.min(first);
-    info.duration = known.max(last).map(|ended| ended - info.started);
+    info.duration = known.max(last).map(|ended| ended.saturating_sub(info.started));
 }
 
 fn put_span(act: &mut Act, span: &NewSpan, stamp: i64, place: i64) {
