@@ -26,11 +26,30 @@ impl Content {
     /// Whether a span's content is as wanted. `parsed` keeps it as JSON, once somebody needed it.
     pub(super) fn fits(&self, content: &str, parsed: &mut Option<Value>) -> bool {
         let Some(name) = &self.attribute else { return self.pattern.is_match(content) };
+        // Few spans fit, and to look at one text is quicker than to read all of a span.
+        if self.is_true && !self.may_fit(content, name) {
+            return false;
+        }
         let parsed =
             parsed.get_or_insert_with(|| serde_json::from_str(content).unwrap_or_default());
-        let Some(text) = parsed["attributes"][name].as_str() else { return false };
-        let value: Option<String> = serde_json::from_str(text).ok();
-        self.pattern.is_match(value.as_deref().unwrap_or(text)) == self.is_true
+        let text = parsed["attributes"][name].as_str();
+        text.is_some_and(|text| self.has(text) == self.is_true)
+    }
+
+    /// Whether anything of this name in a span is as wanted: an attribute, or one of an event.
+    fn may_fit(&self, content: &str, name: &str) -> bool {
+        let before = format!("{}: ", Value::from(name));
+        content.match_indices(&before).any(|(at, _)| {
+            let rest = &content[at + before.len()..];
+            let texts = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+            texts.map_while(Result::ok).next().is_some_and(|text| self.has(&text))
+        })
+    }
+
+    /// Whether the JSON of a value has the pattern; of text, what it says.
+    fn has(&self, json: &str) -> bool {
+        let text: Option<String> = serde_json::from_str(json).ok();
+        self.pattern.is_match(text.as_deref().unwrap_or(json))
     }
 }
 
