@@ -181,12 +181,12 @@ fn widen(info: &mut Info, spans: &[&NewSpan]) {
 fn put_span(act: &mut Act, span: &NewSpan, stamp: i64, place: i64) {
     act.execute(
         "INSERT INTO mlflow_spans
-             (trace, id, parent, name, type, status, started, usage, cost, stamp, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             (trace, id, parent, name, type, status, started, usage, cost, stamp, at, bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (trace, id) DO UPDATE SET parent = excluded.parent, name = excluded.name,
              type = excluded.type, status = excluded.status, started = excluded.started,
              usage = excluded.usage, cost = excluded.cost, stamp = excluded.stamp,
-             at = excluded.at",
+             at = excluded.at, bytes = excluded.bytes",
         vec![
             span.trace().into(),
             (&span.id).into(),
@@ -199,6 +199,7 @@ fn put_span(act: &mut Act, span: &NewSpan, stamp: i64, place: i64) {
             span.told(Sum::Costs).into(),
             stamp.into(),
             place.into(),
+            i64::try_from(span.content.len()).unwrap_or(i64::MAX).into(),
         ],
     );
 }

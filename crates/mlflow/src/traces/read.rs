@@ -19,6 +19,8 @@ use super::{
 };
 
 const TRACES_MAX: usize = 1000;
+/// So much of spans one answer holds.
+const BYTES_MAX: i64 = 256 << 20;
 /// How long, and how often, one waits for spans that are on their way.
 const WAIT: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(100);
@@ -37,8 +39,10 @@ impl Mlflow {
     pub(in super::super) fn get_traces(&self, fields: Fields<'_>) -> Answer {
         let _kept = self.0.bodies.keep();
         let reader = self.store().read()?;
+        let infos = self.wanted(&reader, &fields)?;
+        bounded(&reader, &infos)?;
         let mut shown = Vec::new();
-        for info in self.wanted(&reader, &fields)? {
+        for info in infos {
             let Some(spans) = self.spans(&reader, &info)? else { continue };
             // Those whose spans are still on their way are left out.
             if !spans.is_empty() && spans.len() >= spans_told(&info) {
@@ -71,6 +75,7 @@ impl Mlflow {
         let reader = self.store().read()?;
         let info = self.info_if(&reader, id)?;
         let info = info.ok_or_else(|| missing(format!("Trace with ID {id} is not found.")))?;
+        bounded(&reader, std::slice::from_ref(&info))?;
         let Some(spans) = self.spans(&reader, &info)? else {
             let message = "Trace data not stored in tracking store".to_owned();
             return Err(Refusal { fault: Fault::Internal, message });
@@ -119,6 +124,19 @@ impl Mlflow {
         }
         Ok(Some(spans))
     }
+}
+
+/// Refuses traces whose spans are too large for one answer.
+fn bounded(reader: &Reader, infos: &[Info]) -> Result<(), Refusal> {
+    let ids: Vec<&str> = infos.iter().map(|info| info.id.as_str()).collect();
+    let sql = "SELECT COALESCE(SUM(bytes), 0) FROM mlflow_spans
+               WHERE trace IN (SELECT value FROM json_each(?1))";
+    let rows = reader.query(sql, &[json!(ids).to_string().into()])?;
+    let bytes = rows.first().map_or(Ok(0), |row| row.int(0))?;
+    if bytes <= BYTES_MAX {
+        return Ok(());
+    }
+    Err(invalid(format!("the spans have {bytes} bytes; at most {BYTES_MAX} are read at once")))
 }
 
 /// How many spans a trace has, as its client told.

@@ -19,7 +19,7 @@ pub(in super::super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE mlflow_spans (
         trace TEXT NOT NULL, id TEXT NOT NULL, parent TEXT, name TEXT NOT NULL, type TEXT,
         status TEXT NOT NULL, started INTEGER NOT NULL, usage TEXT, cost TEXT, stamp INTEGER NOT NULL,
-        at INTEGER NOT NULL, PRIMARY KEY (trace, id)
+        at INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (trace, id)
     ) WITHOUT ROWID;
     CREATE INDEX mlflow_spans_at ON mlflow_spans (at);
     CREATE TABLE mlflow_assessments (

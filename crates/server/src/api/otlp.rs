@@ -12,11 +12,12 @@ use axum::{
 };
 use serde_json::{Value, json};
 use sextant_core::Cancel;
+use tokio::sync::Semaphore;
 
 use crate::{
     body,
     error::ServerError,
-    jobs::blocking,
+    jobs::{blocking, defect},
     limits,
     port::{OtlpBody, OtlpReply, OtlpRequest},
     reply::Refusal,
@@ -28,6 +29,8 @@ const RUN: &str = "x-mlflow-run-id";
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 const CODINGS: &[&str] = &["", "identity", "gzip", "deflate", "zstd"];
+
+static AT_ONCE: Semaphore = Semaphore::const_new(limits::OTLP_AT_ONCE);
 
 /// `POST /v1/traces`
 pub(crate) async fn traces(
@@ -51,11 +54,12 @@ pub(crate) async fn traces(
         run: word(&headers, RUN).map(str::to_owned),
         body,
     };
+    let Ok(permit) = AT_ONCE.acquire().await else { return Err(defect().into()) };
     let backend = Arc::clone(&shared.backend);
     // Not cancelled when the caller goes away: what is on its way into the log gets there.
     // Its place among the requests is taken until then.
     let work = move |_: &Cancel| {
-        let _slot = slot;
+        let _held = (slot, permit);
         backend.otlp(request)
     };
     Ok(match blocking(work).await? {
