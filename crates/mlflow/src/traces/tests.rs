@@ -271,6 +271,26 @@ fn what_is_deleted_does_not_come_back() {
 }
 
 #[test]
+fn the_log_lets_go_of_what_is_deleted() {
+    let bench = Bench::new();
+    let segments = || {
+        let files = std::fs::read_dir(bench.folder.path().join("log/spans")).unwrap();
+        files.filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "seg").count()
+    };
+    for n in 1..=7 {
+        bench.spans(&json!([span(n, 1, 0, "large", json!({ "text": "x".repeat(3 << 20) }))]));
+    }
+    assert_eq!(segments(), 2);
+    for (deleted, left) in [(2..=6, 2), (1..=1, 1)] {
+        let ids: Vec<String> = deleted.map(id).collect();
+        let gone = json!({ "experiment_id": "0", "request_ids": ids });
+        bench.good("POST", "traces/delete-traces", gone);
+        assert_eq!(segments(), left);
+    }
+    assert_eq!(bench.found("span.content LIKE '%xxx%'", &[]), "7");
+}
+
+#[test]
 fn an_assessment_takes_the_place_of_another_and_gives_it_back() {
     let bench = filled();
     let path = format!("traces/{}/assessments", id(1));
