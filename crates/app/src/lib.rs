@@ -36,5 +36,5 @@ pub use explain::{explain, register_codes};
 pub use mlflow::MlflowCall;
 pub use op::Op;
 pub use sextant_ingest::{Accepted, PushBody, PushReply};
-pub use sextant_mlflow::Reply as MlflowAnswer;
+pub use sextant_mlflow::{Reply as MlflowAnswer, SpansBody};
 pub use template::{init, init_demo, manual_pages};

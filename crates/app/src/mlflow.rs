@@ -5,7 +5,7 @@ use std::{io::Read, sync::PoisonError};
 
 use serde_json::{Map, Value};
 use sextant_core::Failure;
-use sextant_mlflow::{Found, Mlflow, Refusal, Reply, find};
+use sextant_mlflow::{Found, Mlflow, Refusal, Reply, SpansBody, SpansRefused, find};
 
 use crate::App;
 
@@ -42,6 +42,19 @@ impl App {
                 Ok(MlflowCall::Ended(call.answer(&mlflow, fields, &places, body)))
             }
         }
+    }
+
+    /// Takes spans that were sent by OTLP for an experiment; they are durable when this returns.
+    ///
+    /// # Errors
+    /// When traces cannot be opened.
+    pub fn take_spans(
+        &self,
+        experiment: &str,
+        run: Option<&str>,
+        body: &SpansBody,
+    ) -> Result<Result<(), SpansRefused>, Failure> {
+        Ok(self.mlflow_store()?.take_spans(experiment, run, body))
     }
 
     pub(crate) fn mlflow_store(&self) -> Result<Mlflow, Failure> {

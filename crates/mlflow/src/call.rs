@@ -8,7 +8,7 @@ use sextant_core::Digest;
 
 use crate::{
     Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, history, registry, runs,
-    webhooks,
+    traces, webhooks,
 };
 
 /// A call that is answered here.
@@ -89,6 +89,7 @@ const AREAS: &[&[Call]] = &[
     artifacts::OF_RUNS,
     artifacts::IN_PARTS,
     registry::CALLS,
+    traces::CALLS,
     webhooks::CALLS,
 ];
 

@@ -151,6 +151,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An object that may be left out.
+    pub(super) fn object(&self, name: &str) -> Read<Option<&'a Map<String, Value>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(self.wrong(name, other)),
+        }
+    }
+
     /// The texts of a list.
     pub(super) fn texts(&self, name: &str) -> Read<Vec<&'a str>> {
         let items = self.list(name)?.iter();
@@ -161,15 +170,6 @@ impl<'a> Fields<'a> {
     pub(super) fn objects(&self, name: &str) -> Read<Vec<&'a Map<String, Value>>> {
         let items = self.list(name)?.iter();
         items.map(|item| item.as_object().ok_or_else(|| self.wrong(name, item))).collect()
-    }
-
-    /// An object that may be left out.
-    pub(super) fn object(&self, name: &str) -> Read<Option<&'a Map<String, Value>>> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(object)),
-            Some(other) => Err(self.wrong(name, other)),
-        }
     }
 
     /// How many results one page has.

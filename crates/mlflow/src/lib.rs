@@ -1,5 +1,6 @@
 //! What does a client of MLflow ask, and what is it answered? Experiments, runs, parameters, tags,
-//! metrics and artifacts, with the fields, refusals and orders of `mlflow` 3.17.2, which is the reference.
+//! metrics, artifacts, models, prompts and traces, with the fields, refusals and orders of `mlflow` 3.17.2,
+//! which is the reference.
 //!
 //! What a client logs is durable before it is answered, and a point, a parameter or a tag that is sent
 //! again changes nothing: clients repeat such calls when they got no answer. Metric points go to the durable log alone; what lists
@@ -24,6 +25,7 @@ mod schema;
 mod search;
 #[cfg(test)]
 mod tests;
+mod traces;
 mod webhooks;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -39,6 +41,7 @@ pub use error::{CODES, MlflowError};
 pub use fields::Fields;
 use metrics::Metrics;
 pub use refusal::{Answer, Fault, Refusal};
+pub use traces::{SpansBody, SpansRefused};
 pub use webhooks::{Message, NotPosted, Post, Posted};
 
 /// The version of MLflow whose wire is spoken.
@@ -53,6 +56,7 @@ struct Inner {
     store: Store,
     metrics: Metrics,
     uploads: Uploads,
+    bodies: traces::Bodies,
     /// Held by whoever looks at rows and then changes them.
     changing: Mutex<()>,
     /// The way out for messages to webhooks.
@@ -67,17 +71,20 @@ impl Mlflow {
     pub fn open(store: &Store) -> Result<Self, MlflowError> {
         store.migrate("mlflow", schema::MIGRATIONS)?;
         store.migrate("mlflow_artifacts", artifacts::MIGRATIONS)?;
+        store.migrate("mlflow_traces", traces::MIGRATIONS)?;
         let metrics = Metrics::open(store)?;
         let mlflow = Self(Arc::new(Inner {
             store: store.clone(),
             metrics,
             uploads: Uploads::default(),
+            bodies: traces::Bodies::open(store)?,
             changing: Mutex::default(),
             post: OnceLock::new(),
         }));
         mlflow.open_registry()?;
         mlflow.open_webhooks()?;
         mlflow.make_default_experiment()?;
+        mlflow.forget_spans()?;
         Ok(mlflow)
     }
 

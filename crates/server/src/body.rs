@@ -66,17 +66,25 @@ impl<S: Sync> FromRequest<S> for PackedBody {
         });
         let coding = coding.trim().to_ascii_lowercase();
         let bytes = read(request, REQUEST_BODY_BYTES_MAX).await?;
-        let unpacked = tokio::task::spawn_blocking(move || unpack(&coding, &bytes)).await;
-        Ok(Self(unpacked.unwrap_or_else(|_| Err(crate::jobs::defect()))?))
+        Ok(Self(unpacked(coding, bytes, limits::UNPACKED_BYTES_MAX).await?))
     }
 }
 
-fn unpack(coding: &str, bytes: &[u8]) -> Result<Vec<u8>, ServerError> {
+/// Bytes, decompressed as a coding says.
+pub(crate) async fn unpacked(
+    coding: String,
+    bytes: Bytes,
+    limit: usize,
+) -> Result<Vec<u8>, ServerError> {
+    let unpacked = tokio::task::spawn_blocking(move || unpack(&coding, &bytes, limit)).await;
+    unpacked.unwrap_or_else(|_| Err(crate::jobs::defect()))
+}
+
+fn unpack(coding: &str, bytes: &[u8], limit: usize) -> Result<Vec<u8>, ServerError> {
     use std::io::Read as _;
     let broken = |error: std::io::Error| {
         ServerError::field("content-encoding", format!("the body is not {coding}: {error}"))
     };
-    let limit = limits::UNPACKED_BYTES_MAX;
     let mut unpacked = Vec::new();
     match coding {
         "identity" | "" => return Ok(bytes.to_vec()),
@@ -84,12 +92,21 @@ fn unpack(coding: &str, bytes: &[u8]) -> Result<Vec<u8>, ServerError> {
             let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(limit as u64 + 1);
             reader.read_to_end(&mut unpacked).map_err(broken)?;
         }
+        "deflate" => {
+            // With the head of zlib, or without, as some have it.
+            let mut reader = flate2::read::ZlibDecoder::new(bytes).take(limit as u64 + 1);
+            if reader.read_to_end(&mut unpacked).is_err() {
+                unpacked.clear();
+                let mut reader = flate2::read::DeflateDecoder::new(bytes).take(limit as u64 + 1);
+                reader.read_to_end(&mut unpacked).map_err(broken)?;
+            }
+        }
         "zstd" => {
             let decoder = zstd::stream::read::Decoder::new(bytes).map_err(broken)?;
             decoder.take(limit as u64 + 1).read_to_end(&mut unpacked).map_err(broken)?;
         }
         _ => {
-            let reason = "`Content-Encoding` must be gzip or zstd, or left out";
+            let reason = "`Content-Encoding` must be gzip, deflate or zstd, or left out";
             return Err(ServerError::field("content-encoding", reason));
         }
     }
@@ -99,7 +116,8 @@ fn unpack(coding: &str, bytes: &[u8]) -> Result<Vec<u8>, ServerError> {
     Ok(unpacked)
 }
 
-async fn read(request: Request, limit: usize) -> Result<Bytes, ServerError> {
+/// The bytes of a body.
+pub(crate) async fn read(request: Request, limit: usize) -> Result<Bytes, ServerError> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -127,7 +145,8 @@ pub(crate) async fn object(request: Request) -> Result<Map<String, Value>, Serve
     Ok(parse::<Option<Map<String, Value>>>(&bytes)?.unwrap_or_default())
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ServerError> {
+/// JSON that is not nested too deep.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ServerError> {
     if deeper_than(bytes, limits::JSON_DEPTH_MAX) {
         let reason = format!("the JSON is nested deeper than {}", limits::JSON_DEPTH_MAX);
         return Err(ServerError::BadRequest { field: None, reason });
@@ -174,24 +193,38 @@ mod tests {
             encoder.finish().unwrap()
         };
         let zstd = |bytes: &[u8]| zstd::stream::encode_all(bytes, 1).unwrap();
-        for (coding, packed) in
-            [("gzip", gzip(b"{}")), ("zstd", zstd(b"{}")), ("identity", b"{}".to_vec())]
-        {
-            assert_eq!(unpack(coding, &packed).unwrap(), b"{}", "{coding}");
+        let zlib = |bytes: &[u8]| {
+            let level = flate2::Compression::fast();
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let bare = zlib(b"{}")[2..].to_vec();
+        let most = limits::UNPACKED_BYTES_MAX;
+        for (coding, packed) in [
+            ("gzip", gzip(b"{}")),
+            ("zstd", zstd(b"{}")),
+            ("deflate", zlib(b"{}")),
+            ("deflate", bare),
+            ("identity", b"{}".to_vec()),
+        ] {
+            assert_eq!(unpack(coding, &packed, most).unwrap(), b"{}", "{coding}");
         }
         let bomb = vec![b' '; limits::UNPACKED_BYTES_MAX + 1];
-        for (coding, packed) in [("gzip", gzip(&bomb)), ("zstd", zstd(&bomb))] {
+        for (coding, packed) in
+            [("gzip", gzip(&bomb)), ("deflate", zlib(&bomb)), ("zstd", zstd(&bomb))]
+        {
             assert!(packed.len() < 100_000);
-            let error = unpack(coding, &packed).unwrap_err();
+            let error = unpack(coding, &packed, most).unwrap_err();
             assert!(matches!(error, ServerError::TooLarge { .. }), "{error}");
         }
         for (coding, packed) in [("gzip", b"no".to_vec()), ("zstd", b"no".to_vec()), ("br", vec![])]
         {
-            let error = unpack(coding, &packed).unwrap_err();
+            let error = unpack(coding, &packed, most).unwrap_err();
             assert!(matches!(error, ServerError::BadRequest { .. }), "{error}");
         }
         let cut = gzip(b"{\"a\": 1}");
-        assert!(unpack("gzip", &cut[..cut.len() - 9]).is_err());
+        assert!(unpack("gzip", &cut[..cut.len() - 9], most).is_err());
     }
 
     #[test]

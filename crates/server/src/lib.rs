@@ -32,6 +32,6 @@ pub use keys::{KeyRecord, KeyRing, Role};
 pub use listen::{DISCOVERY_FILE, Discovery, Gate, Running, serve};
 pub use port::{
     Backend, ChatRequest, ChatTurn, Content, IngestReply, IngestRequest, MlflowFile, MlflowReply,
-    MlflowRequest, PinnedRelease,
+    MlflowRequest, OtlpBody, OtlpReply, OtlpRequest, PinnedRelease,
 };
 pub use routes::{Policy, RouteInfo, route_table};

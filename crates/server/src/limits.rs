@@ -10,6 +10,10 @@ pub const HEADER_READ_SECONDS: u64 = 30;
 pub const JSON_DEPTH_MAX: usize = 64;
 /// A compressed body after it was decompressed.
 pub const UNPACKED_BYTES_MAX: usize = 6 << 20;
+/// A body of OTLP, and what it is after it was decompressed.
+pub const OTLP_BYTES_MAX: usize = 8 << 20;
+/// Bodies of OTLP that are taken apart at once: what is small in protobuf may be large in memory.
+pub const OTLP_AT_ONCE: usize = 8;
 /// An idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// Body of a form.

@@ -48,6 +48,12 @@ pub trait Backend: Send + Sync + 'static {
     /// When experiments and runs cannot be opened. A refused call is a reply.
     fn mlflow(&self, request: &MlflowRequest, body: &mut dyn Read) -> Result<MlflowReply, Failure>;
 
+    /// Takes spans that were sent by OTLP. They are durable when this returns.
+    ///
+    /// # Errors
+    /// When traces cannot be opened. Refused spans are a reply: then none was taken.
+    fn otlp(&self, request: OtlpRequest) -> Result<OtlpReply, Failure>;
+
     /// The names that can be used as `model`.
     fn releases(&self) -> Vec<String>;
 
@@ -175,6 +181,40 @@ impl std::fmt::Debug for MlflowFile {
 pub trait Content: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Content for T {}
+
+/// Spans that were sent by OTLP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OtlpRequest {
+    /// The experiment they belong to.
+    pub experiment: String,
+    /// The run that their traces belong to.
+    pub run: Option<String>,
+    /// The body, decompressed.
+    pub body: OtlpBody,
+}
+
+/// A body of OTLP.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OtlpBody {
+    /// Bytes of protobuf.
+    Protobuf(Vec<u8>),
+    /// JSON.
+    Json(Value),
+}
+
+/// How spans were taken.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OtlpReply {
+    /// They are durable.
+    Taken,
+    /// None was taken.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The body.
+        body: Value,
+    },
+}
 
 /// One question with the conversation before it.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use axum::{
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    api::{answers, artifacts, health, ingest, keys, mlflow, openai, openapi, ops},
+    api::{answers, artifacts, health, ingest, keys, mlflow, openai, openapi, ops, otlp},
     guard::{self, Gate},
     keys::Role,
     limits,
@@ -131,6 +131,8 @@ fn table() -> Vec<Route> {
         api(POST, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
         api(PATCH, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
         api(DELETE, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        // Spans
+        api(POST, "/v1/traces", Write, "send spans by OTLP, in protobuf or JSON", otlp::traces),
         // Operations; each operation needs a role of its own as well, see api/ops.rs
         api(POST, "/api/v1/ops", Read, "run one operation, streamed as JSON lines", ops::run),
         api(GET, "/api/v1/answers/{id}/why", Read, "the chain of an answer", answers::why),

@@ -3,11 +3,13 @@
 use std::{io::Read, sync::Arc};
 
 use serde_json::Value;
-use sextant_app::{Accepted, App, ChatAsk, MlflowAnswer, MlflowCall, Op, PushBody, PushReply};
+use sextant_app::{
+    Accepted, App, ChatAsk, MlflowAnswer, MlflowCall, Op, PushBody, PushReply, SpansBody,
+};
 use sextant_core::{Cancel, Events, Failure};
 use sextant_server::{
     Backend, ChatRequest, IngestReply, IngestRequest, MlflowFile, MlflowReply, MlflowRequest,
-    PinnedRelease,
+    OtlpBody, OtlpReply, OtlpRequest, PinnedRelease,
 };
 
 /// The application behind the server's port.
@@ -69,6 +71,18 @@ impl Backend for AppBackend {
             }
             MlflowCall::Forbidden => MlflowReply::Forbidden,
             MlflowCall::None(allowed) => MlflowReply::NoSuchCall { allowed },
+        })
+    }
+
+    fn otlp(&self, request: OtlpRequest) -> Result<OtlpReply, Failure> {
+        let OtlpRequest { experiment, run, body } = request;
+        let body = match body {
+            OtlpBody::Protobuf(bytes) => SpansBody::Protobuf(bytes),
+            OtlpBody::Json(json) => SpansBody::Json(json),
+        };
+        Ok(match self.0.take_spans(&experiment, run.as_deref(), &body)? {
+            Ok(()) => OtlpReply::Taken,
+            Err(refused) => OtlpReply::Refused { status: refused.status(), body: refused.body() },
         })
     }
 

@@ -22,7 +22,7 @@ pub(super) enum Side {
 
 /// What it is compared with.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Meant {
+pub(in super::super) enum Meant {
     Text(String),
     Number(String),
     List(Vec<String>),
@@ -77,8 +77,31 @@ impl Comparison {
     }
 }
 
+/// A condition whose name was not looked at.
+#[derive(Debug)]
+pub(in super::super) struct Condition {
+    pub(in super::super) name: Token,
+    /// In capitals.
+    pub(in super::super) operator: String,
+    pub(in super::super) meant: Meant,
+}
+
 /// The conditions of a filter. `runs` says whether runs are searched, whose words differ a little.
 pub(super) fn clauses(filter: &str, runs: bool) -> Result<Vec<Comparison>, Refusal> {
+    let comparison = |condition: Condition| {
+        let Condition { name, operator, meant } = condition;
+        let (side, key) = key_of(&name, runs)?;
+        Ok(Comparison { side, key, operator, meant })
+    };
+    conditions(filter, runs, &["LIKE", "ILIKE"])?.into_iter().map(comparison).collect()
+}
+
+/// The conditions of a filter with these words among the operators.
+pub(in super::super) fn conditions(
+    filter: &str,
+    runs: bool,
+    likes: &[&str],
+) -> Result<Vec<Condition>, Refusal> {
     if filter.is_empty() {
         return Ok(Vec::new());
     }
@@ -98,8 +121,8 @@ pub(super) fn clauses(filter: &str, runs: bool) -> Result<Vec<Comparison>, Refus
     if parts.len() > CLAUSES_MAX {
         return Err(invalid(format!("a filter has at most {CLAUSES_MAX} conditions")));
     }
-    let found: Vec<Comparison> =
-        parts.into_iter().map(|part| comparison(part, runs)).collect::<Result<_, _>>()?;
+    let found: Vec<Condition> =
+        parts.into_iter().map(|part| condition(part, runs, likes)).collect::<Result<_, _>>()?;
     let items = found.iter().map(|one| match &one.meant {
         Meant::List(items) => items.len(),
         _ => 0,
@@ -110,7 +133,7 @@ pub(super) fn clauses(filter: &str, runs: bool) -> Result<Vec<Comparison>, Refus
     Ok(found)
 }
 
-fn comparison(part: &[Token], runs: bool) -> Result<Comparison, Refusal> {
+fn condition(part: &[Token], runs: bool, likes: &[&str]) -> Result<Condition, Refusal> {
     let keyword =
         part.iter().find(|word| word.is("OR") || word.is("NOT") && !part[1..].contains(word));
     if let Some(word) = keyword {
@@ -119,7 +142,7 @@ fn comparison(part: &[Token], runs: bool) -> Result<Comparison, Refusal> {
     let Some((key, rest)) = part.split_first() else { return Err(unread(part, runs)) };
     // A condition the wrong way round is told as such.
     if rest.len() > 1 && !key.is_word() {
-        key_of(key, runs)?;
+        return Err(no_name(key));
     }
     let (operator, meant) = match rest {
         [Token::Operator(operator), value] => {
@@ -128,7 +151,7 @@ fn comparison(part: &[Token], runs: bool) -> Result<Comparison, Refusal> {
             }
             (operator.clone(), single(value).ok_or_else(|| unread(part, runs))?)
         }
-        [word, value] if word.is("LIKE") || word.is("ILIKE") => {
+        [word, value] if likes.iter().any(|like| word.is(like)) => {
             let meant = single(value).ok_or_else(|| unread(part, runs))?;
             (word.written().to_uppercase(), meant)
         }
@@ -142,8 +165,7 @@ fn comparison(part: &[Token], runs: bool) -> Result<Comparison, Refusal> {
         }
         _ => return Err(unread(part, runs)),
     };
-    let (side, key) = key_of(key, runs)?;
-    Ok(Comparison { side, key, operator, meant })
+    Ok(Condition { name: key.clone(), operator, meant })
 }
 
 fn single(value: &Token) -> Option<Meant> {
@@ -181,12 +203,7 @@ fn items(list: &str) -> Result<Meant, Refusal> {
 
 /// The side and the key that a name means.
 pub(super) fn key_of(name: &Token, runs: bool) -> Result<(Side, String), Refusal> {
-    let Token::Word { parts, .. } = name else {
-        return Err(invalid(format!(
-            "Invalid comparison clause. Expected 'Identifier' found '{}'",
-            name.written()
-        )));
-    };
+    let Token::Word { parts, .. } = name else { return Err(no_name(name)) };
     let (entity, key) = match parts.split_first() {
         Some((entity, key)) if !key.is_empty() => (entity.as_str(), key.join(".")),
         _ => return Ok((Side::Attribute, parts.concat())),
@@ -210,6 +227,10 @@ pub(super) fn key_of(name: &Token, runs: bool) -> Result<(Side, String), Refusal
         }
     };
     Ok((side, key))
+}
+
+pub(in super::super) fn no_name(word: &Token) -> Refusal {
+    invalid(format!("Invalid comparison clause. Expected 'Identifier' found '{}'", word.written()))
 }
 
 fn unread(words: &[Token], runs: bool) -> Refusal {

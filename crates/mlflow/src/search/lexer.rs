@@ -2,7 +2,7 @@
 
 /// One word of a filter.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token {
+pub(in super::super) enum Token {
     /// A name, perhaps of parts, of which some were quoted, or a keyword.
     Word {
         /// As it was written.
@@ -31,17 +31,17 @@ pub(super) enum Token {
 
 impl Token {
     /// Whether it is this keyword.
-    pub(super) fn is(&self, keyword: &str) -> bool {
+    pub(in super::super) fn is(&self, keyword: &str) -> bool {
         matches!(self, Self::Word { written, .. } if written.eq_ignore_ascii_case(keyword))
     }
 
     /// Whether it is a word at all.
-    pub(super) const fn is_word(&self) -> bool {
+    pub(in super::super) const fn is_word(&self) -> bool {
         matches!(self, Self::Word { .. })
     }
 
     /// As it was written.
-    pub(super) fn written(&self) -> &str {
+    pub(in super::super) fn written(&self) -> &str {
         match self {
             Self::Word { written, .. } | Self::Text { written, .. } => written,
             Self::Number(text) | Self::Operator(text) | Self::Group(text) | Self::Other(text) => {
@@ -53,10 +53,10 @@ impl Token {
 
 /// A quote that was not closed.
 #[derive(Debug)]
-pub(super) struct Unclosed;
+pub(in super::super) struct Unclosed;
 
 /// The words of a filter.
-pub(super) fn tokens(filter: &str) -> Result<Vec<Token>, Unclosed> {
+pub(in super::super) fn tokens(filter: &str) -> Result<Vec<Token>, Unclosed> {
     let mut rest = Rest(filter);
     let mut tokens = Vec::new();
     while let Some(first) = rest.skip_blank() {

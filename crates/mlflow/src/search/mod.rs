@@ -1,8 +1,8 @@
 //! Which of the runs or experiments are meant? A filter of conditions joined by AND, an order, and a
 //! page, each in MLflow's words, become one query of the catalog.
 
-mod clause;
-mod lexer;
+pub(super) mod clause;
+pub(super) mod lexer;
 mod page;
 mod registry;
 
@@ -357,7 +357,7 @@ fn column(known: &[(&str, &str)], key: &str) -> Option<String> {
 }
 
 /// A pattern of LIKE as one of GLOB, which minds upper and lower case.
-fn as_glob(pattern: &str) -> String {
+pub(super) fn as_glob(pattern: &str) -> String {
     let mut glob = String::with_capacity(pattern.len());
     for c in pattern.chars() {
         match c {

@@ -32,11 +32,11 @@ impl Page {
     }
 
     /// How many rows to ask for: one more tells whether there is a next page.
-    pub(super) fn limit(&self) -> i64 {
+    pub(in super::super) fn limit(&self) -> i64 {
         self.size + 1
     }
 
-    pub(super) fn offset(&self) -> i64 {
+    pub(in super::super) fn offset(&self) -> i64 {
         self.offset
     }
 

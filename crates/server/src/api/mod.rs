@@ -9,3 +9,4 @@ pub(crate) mod mlflow;
 pub(crate) mod openai;
 pub(crate) mod openapi;
 pub(crate) mod ops;
+pub(crate) mod otlp;

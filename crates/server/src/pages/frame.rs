@@ -307,7 +307,7 @@ mod tests {
         keys::KeyRing,
         port::{
             Backend, ChatRequest, IngestReply, IngestRequest, MlflowReply, MlflowRequest,
-            PinnedRelease,
+            OtlpReply, OtlpRequest, PinnedRelease,
         },
         sessions::Sessions,
         state::{Counters, Phase, Slots},
@@ -337,6 +337,10 @@ mod tests {
             _: &mut dyn std::io::Read,
         ) -> Result<MlflowReply, Failure> {
             Ok(MlflowReply::NoSuchCall { allowed: Vec::new() })
+        }
+
+        fn otlp(&self, _: OtlpRequest) -> Result<OtlpReply, Failure> {
+            Ok(OtlpReply::Taken)
         }
         fn ingest(&self, _: &IngestRequest) -> Result<IngestReply, Failure> {
             Ok(IngestReply::Accepted { records: 0, offset: None })

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sextant_core::{Cancel, Code, Event, Events, ExitKind, Explain, Failure, Place};
 use sextant_server::{
     Backend, ChatRequest, IngestReply, IngestRequest, MlflowFile, MlflowReply, MlflowRequest,
-    PinnedRelease,
+    OtlpBody, OtlpReply, OtlpRequest, PinnedRelease,
 };
 
 #[derive(Default)]
@@ -444,6 +444,16 @@ impl Backend for Fake {
             ("POST", "refused") => said(404, json!({ "error_code": "RESOURCE_DOES_NOT_EXIST" })),
             (_, "refused") => Ok(MlflowReply::NoSuchCall { allowed: vec!["POST"] }),
             _ => Ok(MlflowReply::NoSuchCall { allowed: Vec::new() }),
+        }
+    }
+
+    fn otlp(&self, request: OtlpRequest) -> Result<OtlpReply, Failure> {
+        let refused = |status, body| Ok(OtlpReply::Refused { status, body });
+        match (request.experiment.as_str(), request.body) {
+            ("0", OtlpBody::Protobuf(bytes)) if bytes == b"spans" => Ok(OtlpReply::Taken),
+            ("0", OtlpBody::Json(json)) if json == json!({ "spans": 1 }) => Ok(OtlpReply::Taken),
+            ("0", body) => refused(400, json!({ "detail": format!("{body:?}") })),
+            _ => refused(404, json!({ "error_code": "RESOURCE_DOES_NOT_EXIST" })),
         }
     }
 

@@ -356,6 +356,44 @@ async fn mlflow_clients_may_what_their_key_may() {
     }
 }
 
+/// Spans are taken from writers, read as their headers say, and refused in MLflow's words.
+#[tokio::test]
+async fn spans_are_taken_from_writers() {
+    let world = World::new(AuthMode::Required, Fake::default()).await;
+    let with = credentials(&world).await;
+    let (json, protobuf) = ("application/json", "application/x-protobuf");
+    let spans = r#"{"spans":1}"#;
+    for (who, experiment, kind, coding, body, status, said) in [
+        (Who::Nobody, "0", json, "", spans, 401, ""),
+        (Who::Reader, "0", json, "", spans, 403, ""),
+        (Who::Writer, "0", json, "", spans, 200, ""),
+        (Who::Writer, "0", "application/json; charset=utf-8", "identity", spans, 200, ""),
+        (Who::Writer, "0", protobuf, "", "spans", 200, ""),
+        (Who::Writer, "", json, "", spans, 422, "Field required"),
+        (Who::Writer, "9", json, "", spans, 404, "RESOURCE_DOES_NOT_EXIST"),
+        (Who::Writer, "0", "text/plain", "", spans, 400, "Invalid Content-Type: text/plain."),
+        (Who::Writer, "0", json, "", "{", 400, "Invalid OpenTelemetry format"),
+        (Who::Writer, "0", json, "br", spans, 400, "Unsupported Content-Encoding: br"),
+        (Who::Writer, "0", protobuf, "gzip", "no", 400, "Failed to decompress gzip payload"),
+        (Who::Writer, "0", protobuf, "deflate", "no", 400, "Failed to decompress deflate payload"),
+    ] {
+        let mut ask = Ask::post("/v1/traces", body);
+        ask.headers = vec![("content-type", kind.to_owned())];
+        for (name, value) in [("x-mlflow-experiment-id", experiment), ("content-encoding", coding)]
+        {
+            if !value.is_empty() {
+                ask = ask.with(name, value);
+            }
+        }
+        let reply = with(ask, who).send(world.addr).await;
+        let told = format!("{who:?} {kind} {coding} {body}: {} {}", reply.status, reply.body);
+        assert!(reply.status == status && reply.body.contains(said), "{told}");
+        if status == 200 {
+            assert_eq!((reply.header("content-type"), reply.body.as_str()), (Some(protobuf), ""));
+        }
+    }
+}
+
 #[tokio::test]
 async fn only_admins_see_who_keeps_a_version() {
     let world = World::new(AuthMode::Required, Fake::default()).await;
