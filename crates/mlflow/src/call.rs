@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Answer, Fields, Mlflow, experiments, history, runs};
+use crate::{Answer, Fields, Mlflow, experiments, history, inputs, models, runs};
 
 /// A call that is answered here.
 #[derive(Debug)]
@@ -36,7 +36,8 @@ pub(crate) const fn change(
 }
 
 /// Every call, area by area.
-const AREAS: &[&[Call]] = &[experiments::CALLS, runs::CALLS, history::CALLS];
+const AREAS: &[&[Call]] =
+    &[experiments::CALLS, runs::CALLS, history::CALLS, inputs::CALLS, models::CALLS];
 
 /// The parts of a path that stand for values, with their values.
 pub(crate) type Places = Vec<(&'static str, String)>;

@@ -143,6 +143,15 @@ impl<'a> Fields<'a> {
         items.map(|item| item.as_object().ok_or_else(|| self.wrong(name, item))).collect()
     }
 
+    /// An object that may be left out.
+    pub(super) fn object(&self, name: &str) -> Read<Option<&'a Map<String, Value>>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(other) => Err(self.wrong(name, other)),
+        }
+    }
+
     /// How many results one page has.
     pub(super) fn page_size(&self, default: i64, most: i64) -> Read<i64> {
         let size = self.int("max_results")?.unwrap_or(default);

@@ -8,12 +8,16 @@
 #![deny(missing_docs)]
 
 mod batch;
+mod best;
 mod call;
+mod chain;
 mod error;
 mod experiments;
 mod fields;
 mod history;
+mod inputs;
 mod metrics;
+mod models;
 mod names;
 mod point;
 mod refusal;
@@ -28,7 +32,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sextant_core::ActivityKind;
 use sextant_lineage::{Act, Store};
 
+pub use best::{BestRun, Checkpoint, MatchBy};
 pub use call::{Call, Found, find};
+pub use chain::is_named;
 pub use error::{CODES, MlflowError};
 pub use fields::Fields;
 use metrics::Metrics;
@@ -56,6 +62,7 @@ impl Mlflow {
     /// When the store refuses, or its points cannot be read.
     pub fn open(store: &Store) -> Result<Self, MlflowError> {
         store.migrate("mlflow", schema::MIGRATIONS)?;
+        store.migrate("mlflow_models", models::MIGRATIONS)?;
         let metrics = Metrics::open(store)?;
         let mlflow =
             Self(Arc::new(Inner { store: store.clone(), metrics, changing: Mutex::default() }));
