@@ -108,8 +108,8 @@ impl Mlflow {
         run: &Run,
         used: &[Used],
     ) -> Result<Digest, Refusal> {
-        let code = code_of(reader, &run.id)?;
-        let code_digest = code.as_ref().map(|code| digest_of(code)).transpose()?;
+        let code = code_of(reader, "mlflow_tags", &run.id)?;
+        let code_digest = code.as_ref().map(digest_of).transpose()?;
         let read = self.models_read(reader, run)?;
         let body = json!({
             "kind": ArtifactKind::Run,
@@ -118,7 +118,7 @@ impl Mlflow {
             "experiment": { "id": run.experiment.to_string(), "name": self.experiment_name(reader, run)? },
             "params": pairs_of(reader, "mlflow_params", &run.id)?,
             "code": code_digest,
-            "environment": tags_with(reader, &run.id, ENVIRONMENT_TAGS)?,
+            "environment": tags_with(reader, "mlflow_tags", &run.id, ENVIRONMENT_TAGS)?,
             "datasets": used.iter().map(shown_used).collect::<Vec<_>>(),
             "models": read.iter().map(|(id, _)| id).collect::<Vec<_>>(),
         });
@@ -158,6 +158,11 @@ impl Mlflow {
             .into_iter()
             .map(|file| (file.path, json!({ "digest": file.digest, "bytes": file.bytes })))
             .collect();
+        // A run tells its code itself.
+        let code = match source {
+            Some(_) => None,
+            None => code_of(&reader, "mlflow_model_tags", &model.id)?,
+        };
         let body = json!({
             "kind": "logged_model",
             "model": model.id,
@@ -166,15 +171,19 @@ impl Mlflow {
             "params": pairs_of(&reader, "mlflow_model_params", &model.id)?,
             "run": model.source_run,
             "source": source,
+            "code": code.as_ref().map(digest_of).transpose()?,
             "files": files,
         });
         let digest = digest_of(&body)?;
         if reader.artifact(&digest)?.is_none() {
-            let from = source.unwrap_or_else(|| {
+            let mut from = vec![source.unwrap_or_else(|| {
                 let (name, id) = (&model.name, &model.id);
                 act.opaque(&format!("what made logged model {name} ({id}): no run was named"))
-            });
-            act.manifest(ArtifactKind::ModelVersion, &body, &[from])?;
+            })];
+            if let Some(code) = &code {
+                from.push(act.manifest(ArtifactKind::Code, code, &[])?);
+            }
+            act.manifest(ArtifactKind::ModelVersion, &body, &from)?;
         }
         point(act, &reader, &format!("mlflow/model/{}@latest", model.id), digest)?;
         Ok(digest)
@@ -238,9 +247,9 @@ fn digest_of(body: &Value) -> Result<Digest, Refusal> {
     Ok(Digest::of(canonical_json(body).map_err(stored)?))
 }
 
-/// The code that a run's tags name.
-fn code_of(reader: &Reader, run: &str) -> Result<Option<Value>, Refusal> {
-    let tags = tags_with(reader, run, CODE_TAGS)?;
+/// The code that the tags of a run or a logged model name.
+fn code_of(reader: &Reader, table: &str, of: &str) -> Result<Option<Value>, Refusal> {
+    let tags = tags_with(reader, table, of, CODE_TAGS)?;
     let tag = |key: &str| tags.get(key).cloned().unwrap_or_default();
     Ok((!tags.is_empty()).then(|| {
         json!({
@@ -252,9 +261,14 @@ fn code_of(reader: &Reader, run: &str) -> Result<Option<Value>, Refusal> {
     }))
 }
 
-/// The tags of a run whose keys begin so, without the users in addresses.
-fn tags_with(reader: &Reader, run: &str, keys: &[&str]) -> Result<Map<String, Value>, Refusal> {
-    let mut tags = pairs_of(reader, "mlflow_tags", run)?;
+/// The tags whose keys begin so, without the users in addresses.
+fn tags_with(
+    reader: &Reader,
+    table: &str,
+    of: &str,
+    keys: &[&str],
+) -> Result<Map<String, Value>, Refusal> {
+    let mut tags = pairs_of(reader, table, of)?;
     tags.retain(|key, _| keys.iter().any(|begin| key.starts_with(begin)));
     for value in tags.values_mut() {
         if let Some(text) = value.as_str().and_then(without_user) {
@@ -274,7 +288,7 @@ fn without_user(address: &str) -> Option<String> {
 
 /// Keys and values of a run or a logged model.
 fn pairs_of(reader: &Reader, table: &str, of: &str) -> Result<Map<String, Value>, Refusal> {
-    let column = if table == "mlflow_model_params" { "model" } else { "run" };
+    let column = if table.starts_with("mlflow_model_") { "model" } else { "run" };
     let sql = format!("SELECT key, value FROM {table} WHERE {column} = ?1");
     let rows = reader.query(&sql, &[of.into()])?;
     rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.into()))).collect()
