@@ -6,7 +6,12 @@ use sextant_core::Digest;
 use sextant_lineage::Reader;
 use sextant_track::Direction;
 
-use super::{Mlflow, Refusal, metrics::run_key, point::Point, refusal::missing};
+use super::{
+    Mlflow, Refusal, metrics::run_key, models::files::has_table, point::Point, refusal::missing,
+};
+
+/// Versions of one model that are told.
+const REGISTERED_MAX: i64 = 100;
 
 /// The best run by one metric.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +34,7 @@ pub struct BestRun {
     pub compared: i64,
     /// What was kept of that step.
     pub checkpoint: Option<Checkpoint>,
-    /// As what the checkpoint is registered now, such as `models:/ranker/3`.
+    /// As what the checkpoint is registered now, such as `models:/ranker/3 @champion`.
     pub registered: Vec<String>,
 }
 
@@ -193,11 +198,26 @@ impl Mlflow {
     }
 }
 
-/// As which versions a logged model, or without one a run, is registered. None is registered yet.
-fn registered_as(
-    _reader: &Reader,
-    _run: &str,
-    _model: Option<&str>,
-) -> Result<Vec<String>, Refusal> {
-    Ok(Vec::new())
+/// As which versions a logged model, or without one a run, is registered, newest first, each with its
+/// aliases.
+fn registered_as(reader: &Reader, run: &str, model: Option<&str>) -> Result<Vec<String>, Refusal> {
+    if !has_table(reader, "mlflow_versions")? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT v.name, v.version, (
+                   SELECT GROUP_CONCAT('@' || a.alias, ' ') FROM mlflow_aliases a
+                   WHERE a.name = v.name AND a.version = v.version)
+               FROM mlflow_versions v
+               WHERE CASE WHEN ?2 IS NULL THEN v.run = ?1 ELSE v.model = ?2 END
+               ORDER BY v.created DESC, v.name, v.version DESC LIMIT ?3";
+    let rows = reader.query(sql, &[run.into(), model.into(), REGISTERED_MAX.into()])?;
+    rows.iter()
+        .map(|row| {
+            let name = format!("models:/{}/{}", row.text(0)?, row.int(1)?);
+            Ok(match row.opt_text(2)? {
+                Some(aliases) => format!("{name} {aliases}"),
+                None => name,
+            })
+        })
+        .collect()
 }

@@ -12,7 +12,7 @@ use sextant_lineage::{Act, Expect, Reader};
 use super::{
     Fault, Mlflow, MlflowError, Refusal,
     inputs::{Used, used_by},
-    models::files::files_below,
+    models::files::{files_below, has_table},
     runs::Run,
 };
 
@@ -53,9 +53,10 @@ pub(super) fn version_named(reader: &Reader, texts: &[&str]) -> Result<Option<Di
 }
 
 /// Whether clients of MLflow call a run or a model so: `runs:/ID`, `models:/NAME/VERSION`,
-/// `models:/NAME@ALIAS`, `models:/ID`, or the id of a logged model.
+/// `models:/NAME@ALIAS`, `models:/ID`, the same of `prompts:/`, or the id of a logged model.
 pub fn is_named(text: &str) -> bool {
-    text.starts_with("runs:/") || text.starts_with("models:/") || is_model_id(text)
+    let schemes = ["runs:/", "models:/", "prompts:/"];
+    schemes.iter().any(|scheme| text.starts_with(scheme)) || is_model_id(text)
 }
 
 fn is_model_id(text: &str) -> bool {
@@ -77,7 +78,10 @@ impl Mlflow {
         let found = match text.strip_prefix("runs:/") {
             Some(run) => self.run_node(&mut act, run.split('/').next().unwrap_or_default()),
             None if is_model_id(model) => self.model_node(&mut act, model),
-            None => return registered_node(&self.store().read()?, model),
+            None => {
+                let name = model.strip_prefix("prompts:/").unwrap_or(model);
+                return registered_node(&self.store().read()?, name);
+            }
         };
         match found {
             Ok(digest) => {
@@ -212,10 +216,27 @@ impl Mlflow {
     }
 }
 
-/// The artifact of a registered model's version, by `NAME/VERSION` or `NAME@ALIAS`. None is registered
-/// yet.
-fn registered_node(_reader: &Reader, _name: &str) -> Result<Option<Digest>, Refusal> {
-    Ok(None)
+/// The artifact of a registered model's version, by `NAME/VERSION` or `NAME@ALIAS`.
+fn registered_node(reader: &Reader, text: &str) -> Result<Option<Digest>, Refusal> {
+    if !has_table(reader, "mlflow_versions")? {
+        return Ok(None);
+    }
+    let rows = match (text.rsplit_once('@'), text.rsplit_once('/')) {
+        (Some((name, alias)), _) => {
+            let sql = "SELECT v.node FROM mlflow_aliases a JOIN mlflow_versions v
+                       ON v.name = a.name AND v.version = a.version
+                       WHERE a.name = ?1 AND a.alias = ?2";
+            reader.query(sql, &[name.into(), alias.into()])?
+        }
+        (None, Some((name, version))) => {
+            let Ok(version) = version.parse::<i64>() else { return Ok(None) };
+            let sql = "SELECT node FROM mlflow_versions WHERE name = ?1 AND version = ?2";
+            reader.query(sql, &[name.into(), version.into()])?
+        }
+        (None, None) => return Ok(None),
+    };
+    // A version that was deleted has none.
+    Ok(rows.first().and_then(|row| row.digest(0).ok()))
 }
 
 /// Moves the pointer to the newest artifact of a run or a model, when it is another.

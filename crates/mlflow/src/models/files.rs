@@ -16,9 +16,34 @@ pub(crate) struct StoredFile {
     pub(crate) digest: Option<Digest>,
 }
 
-/// Every file below an address of artifacts, by path. Nothing is stored behind such an address yet.
-pub(crate) fn files_below(_reader: &Reader, _uri: &str) -> Result<Vec<StoredFile>, Refusal> {
-    Ok(Vec::new())
+/// So many files of one model are looked at.
+const FILES_MAX: i64 = 100_000;
+
+/// Every file below an address of artifacts, by path. None is known below an address that clients reach by
+/// themselves.
+pub(crate) fn files_below(reader: &Reader, address: &str) -> Result<Vec<StoredFile>, Refusal> {
+    let Some(root) = address.strip_prefix("mlflow-artifacts:") else { return Ok(Vec::new()) };
+    if !has_table(reader, "mlflow_artifacts")? {
+        return Ok(Vec::new());
+    }
+    let root = root.trim_matches('/');
+    let sql = "SELECT folder, name, digest, bytes FROM mlflow_artifacts
+               WHERE (folder = ?1 OR (folder > ?1 || '/' AND folder < ?1 || '0'))
+               AND digest IS NOT NULL ORDER BY folder || '/' || name LIMIT ?2";
+    let mut files = Vec::new();
+    for row in &reader.query(sql, &[root.into(), FILES_MAX.into()])? {
+        let path = format!("{}/{}", row.text(0)?, row.text(1)?);
+        let path = path.get(root.len() + 1..).unwrap_or_default().to_owned();
+        let (bytes, digest) = (row.int(3)?.unsigned_abs(), row.digest(2)?);
+        files.push(StoredFile { path, bytes: Some(bytes), digest: Some(digest) });
+    }
+    Ok(files)
+}
+
+/// Whether an area keeps something already.
+pub(crate) fn has_table(reader: &Reader, name: &str) -> Result<bool, Refusal> {
+    let sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1";
+    Ok(!reader.query(sql, &[name.into()])?.is_empty())
 }
 
 /// What lies directly in a folder below an address: its files and folders, by path.
