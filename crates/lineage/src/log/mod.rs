@@ -10,6 +10,7 @@
 mod forget;
 mod frame;
 mod locate;
+mod of_key;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -88,15 +89,6 @@ struct OpenSegment {
     frames: Vec<(u64, u64)>,
 }
 
-/// Where the records of one key are, at one moment.
-struct Seen {
-    sealed: Vec<Arc<Sealed>>,
-    file: Arc<fs::File>,
-    path: PathBuf,
-    /// In the open segment.
-    offsets: Vec<u64>,
-}
-
 impl Log {
     /// Opens or makes the stream in this folder, cutting off a torn tail.
     pub(crate) fn open(folder: &Path) -> Result<Self, LineageError> {
@@ -171,53 +163,6 @@ impl Log {
     /// When the stored record is damaged or cannot be read.
     pub fn get(&self, key: &[u8; 16]) -> Result<Option<Vec<u8>>, LineageError> {
         Ok(self.get_all(key)?.pop())
-    }
-
-    /// All records with this key, oldest first.
-    ///
-    /// # Errors
-    /// When a stored record is damaged or cannot be read.
-    pub fn get_all(&self, key: &[u8; 16]) -> Result<Vec<Vec<u8>>, LineageError> {
-        self.read_all(key, &self.seen(key))
-    }
-
-    /// What there is of a key now, to be read while writers go on.
-    fn seen(&self, key: &[u8; 16]) -> Seen {
-        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner);
-        let open = &view.open;
-        Seen {
-            sealed: view.sealed.clone(),
-            file: open.file.clone(),
-            path: open.path.clone(),
-            offsets: open.by_key.get(key).cloned().unwrap_or_default(),
-        }
-    }
-
-    fn read_all(&self, key: &[u8; 16], seen: &Seen) -> Result<Vec<Vec<u8>>, LineageError> {
-        let mut payloads = Vec::new();
-        for sealed in &seen.sealed {
-            let offsets = sealed.find(key)?;
-            if offsets.is_empty() {
-                continue;
-            }
-            let file = match open_read(&sealed.path) {
-                // What was forgotten in between is as if it had been before.
-                Err(_) if !self.has_segment(sealed.base) => continue,
-                file => file?,
-            };
-            for offset in offsets {
-                payloads.push(segment::read_record(&file, &sealed.path, offset)?.1);
-            }
-        }
-        for offset in &seen.offsets {
-            payloads.push(segment::read_record(&seen.file, &seen.path, *offset)?.1);
-        }
-        Ok(payloads)
-    }
-
-    fn has_segment(&self, base: u64) -> bool {
-        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.sealed.iter().any(|sealed| sealed.base == base)
     }
 
     /// The newest record of the stream.
