@@ -191,7 +191,9 @@ impl App {
             Op::ReleaseShow { id } => self.release_show(&id),
             Op::Runs {} => self.runs(),
             Op::Run { id } => self.run_show(&id),
-            Op::Best { metric, asset } => self.best(metric.as_deref(), asset.as_deref()),
+            Op::Best { metric, asset, experiment, min } => {
+                self.best(metric.as_deref(), asset.as_deref(), experiment.as_deref(), min)
+            }
             Op::DataTables {} => Ok(json!({ "tables": self.engine.tables()?.iter().map(|table| {
                 let mut row = json!(table);
                 row["name"] = json!(table.names.first());

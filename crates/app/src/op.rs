@@ -114,6 +114,12 @@ pub enum Op {
         /// Only runs of this training asset.
         #[serde(default)]
         asset: Option<String>,
+        /// Only runs of this experiment of clients of MLflow.
+        #[serde(default)]
+        experiment: Option<String>,
+        /// Whether less is better; by the metric's name when absent.
+        #[serde(default)]
+        min: Option<bool>,
     },
     /// The tables with their schemas.
     DataTables {},

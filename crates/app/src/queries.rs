@@ -5,7 +5,7 @@ use sextant_agent::{Mode, PassageSearch as _};
 use sextant_core::{Digest, Failure};
 use sextant_data::{read_dataset, read_manifest};
 use sextant_project::{AssetId, Project, state};
-use sextant_track::SortRuns;
+use sextant_track::{Direction, SortRuns, TrackError};
 
 use crate::{App, AppError, releases::index_of};
 
@@ -78,13 +78,42 @@ impl App {
         Ok(shown_times(json!(self.tracker.get(&id)?)))
     }
 
-    pub(crate) fn best(&self, metric: Option<&str>, asset: Option<&str>) -> Result<Value, Failure> {
+    /// The best run of our own training and of clients of MLflow; an asset has runs of the former
+    /// only, an experiment of the latter only.
+    pub(crate) fn best(
+        &self,
+        metric: Option<&str>,
+        asset: Option<&str>,
+        experiment: Option<&str>,
+        min: Option<bool>,
+    ) -> Result<Value, Failure> {
         let asset = match asset {
             Some(text) => Some(self.asset(&self.project()?, text)?.to_string()),
             None => None,
         };
         let metric = metric.unwrap_or("validation_mrr");
-        Ok(json!(self.tracker.best(Some(metric), asset.as_deref(), None)?))
+        let direction = match min {
+            Some(true) => Direction::Min,
+            Some(false) => Direction::Max,
+            None => Direction::of(metric),
+        };
+        let none = || TrackError::NoMetric(metric.to_owned());
+        let own = match experiment {
+            Some(_) => Err(none()),
+            None => self.tracker.best(Some(metric), asset.as_deref(), Some(direction)),
+        };
+        let theirs = match asset {
+            Some(_) => None,
+            None => self.mlflow_best(metric, direction, experiment)?,
+        };
+        Ok(match (own, theirs) {
+            (Ok(own), Some(theirs)) if direction.better(theirs.value, own.best.value) => {
+                theirs.shown()
+            }
+            (Ok(own), _) => json!(own),
+            (Err(TrackError::NoMetric(_)), Some(theirs)) => theirs.shown(),
+            (Err(error), _) => return Err(error.into()),
+        })
     }
 
     pub(crate) fn check_failures(&self, asset: &str) -> Result<Value, Failure> {

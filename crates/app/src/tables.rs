@@ -99,6 +99,7 @@ impl App {
 const HOLDING: &[&str] = &[
     "dataset_snapshot",
     "index_snapshot",
+    "run",
     "checkpoint",
     "model_version",
     "eval_report",

@@ -24,6 +24,8 @@ impl App {
     }
 
     pub(crate) fn why(&self, id: &str) -> Result<Value, Failure> {
+        let named = self.version_of_name(id)?;
+        let id = &*named;
         let reader = self.store.read()?;
         let node = match self.resolved(&reader, id)? {
             Target::LastAnswer => self.why_answer(&reader, &self.find_answer("last")?)?,
@@ -110,6 +112,8 @@ impl App {
     }
 
     pub(crate) fn impact(&self, id: &str) -> Result<Value, Failure> {
+        let named = self.version_of_name(id)?;
+        let id = &*named;
         let reader = self.store.read()?;
         let names = self.version_names()?;
         let starts = match self.resolved(&reader, id)? {

@@ -59,6 +59,8 @@ kinds! {
         DatasetSnapshot => "dataset_snapshot",
         /// The code that ran: commit, dirty diff, lockfile, binary.
         Code => "code",
+        /// What somebody's own program did once, as it told a tracking server.
+        Run => "run",
         /// Weights written during training.
         Checkpoint => "checkpoint",
         /// Weights, tokenizer and configuration that can be served.

@@ -1,13 +1,17 @@
 //! How are points, parameters and tags logged? One by one or many at once. A call is refused before
 //! anything of it is stored; sent again it changes nothing.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use sextant_lineage::Reader;
 
 use super::{
-    Answer, Fields, Mlflow, Refusal,
-    names::check_key,
-    point::Point,
+    Answer, Fault, Fields, Mlflow, Refusal,
+    inputs::{DATASET_DIGEST_CHARS_MAX, DATASET_NAME_CHARS_MAX},
+    models::MODEL_ID_CHARS_MAX,
+    names::{at_most, check_key},
+    point::{About, Point},
     refusal::{invalid, missing},
     runs::{Run, put_tag, run_field},
 };
@@ -28,7 +32,9 @@ impl Mlflow {
     pub(super) fn log_metric(&self, fields: Fields<'_>) -> Answer {
         run_field(&fields)?;
         let point = point_of(&fields, "name")?;
-        let run = self.run_to_write(&self.store().read()?, &fields)?;
+        let reader = self.store().read()?;
+        let run = self.run_to_write(&reader, &fields)?;
+        known_models(&reader, std::slice::from_ref(&point))?;
         self.0.metrics.append(run.key()?, &[point])?;
         Ok(json!({}))
     }
@@ -98,6 +104,7 @@ impl Mlflow {
         let _turn = (!params.is_empty() || !tags.is_empty()).then(|| self.turn());
         let reader = self.store().read()?;
         let run = self.run_to_write(&reader, &fields)?;
+        known_models(&reader, &points)?;
         let changed = self.changed_params(&reader, &run, &params)?;
         if !changed.is_empty() {
             let told: Vec<String> = changed
@@ -169,7 +176,32 @@ fn point_of(fields: &Fields<'_>, place: &str) -> Result<Point, Refusal> {
     let step = fields.int("step")?.unwrap_or_default();
     check_key(key, place, "Metric name")?;
     let value = if value.is_nan() { value } else { value.clamp(-f64::MAX, f64::MAX) };
-    Ok(Point { key: key.to_owned(), value, timestamp, step })
+    let about = |name: &str, most: usize| {
+        let text = fields.text(name)?.unwrap_or_default();
+        at_most(text, most, name)?;
+        Ok::<String, Refusal>(text.to_owned())
+    };
+    let about = About {
+        model: about("model_id", MODEL_ID_CHARS_MAX)?,
+        dataset: about("dataset_name", DATASET_NAME_CHARS_MAX)?,
+        digest: about("dataset_digest", DATASET_DIGEST_CHARS_MAX)?,
+    };
+    Ok(Point { key: key.to_owned(), value, timestamp, step, about: Arc::new(about) })
+}
+
+/// Refuses points about logged models that there are not.
+fn known_models(reader: &Reader, points: &[Point]) -> Result<(), Refusal> {
+    let mut named: Vec<&str> = points.iter().map(|point| point.about.model.as_str()).collect();
+    named.sort_unstable();
+    named.dedup();
+    for model in named.into_iter().filter(|model| !model.is_empty()) {
+        let sql = "SELECT 1 FROM mlflow_logged_models WHERE id = ?1";
+        if reader.query(sql, &[model.into()])?.is_empty() {
+            let message = format!("Logged model with ID '{model}' not found.");
+            return Err(Refusal { fault: Fault::BadRequest, message });
+        }
+    }
+    Ok(())
 }
 
 /// Keys and values of a list of a batch.

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use sextant_core::Digest;
 
 use crate::{
-    Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, history, registry, runs,
-    traces, webhooks,
+    Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, history, inputs, models,
+    registry, runs, traces, webhooks,
 };
 
 /// A call that is answered here.
@@ -85,6 +85,8 @@ const AREAS: &[&[Call]] = &[
     experiments::CALLS,
     runs::CALLS,
     history::CALLS,
+    inputs::CALLS,
+    models::CALLS,
     artifacts::CALLS,
     artifacts::OF_RUNS,
     artifacts::IN_PARTS,

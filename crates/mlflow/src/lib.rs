@@ -10,12 +10,16 @@
 
 mod artifacts;
 mod batch;
+mod best;
 mod call;
+mod chain;
 mod error;
 mod experiments;
 mod fields;
 mod history;
+mod inputs;
 mod metrics;
+mod models;
 mod names;
 mod point;
 mod refusal;
@@ -36,7 +40,9 @@ use sextant_lineage::{Act, Store};
 use artifacts::Uploads;
 
 pub use artifacts::Opened;
+pub use best::{BestRun, Checkpoint, MatchBy};
 pub use call::{Call, Found, Reply, find};
+pub use chain::is_named;
 pub use error::{CODES, MlflowError};
 pub use fields::Fields;
 use metrics::Metrics;
@@ -70,6 +76,7 @@ impl Mlflow {
     /// When the store refuses, or its points cannot be read.
     pub fn open(store: &Store) -> Result<Self, MlflowError> {
         store.migrate("mlflow", schema::MIGRATIONS)?;
+        store.migrate("mlflow_models", models::MIGRATIONS)?;
         store.migrate("mlflow_artifacts", artifacts::MIGRATIONS)?;
         store.migrate("mlflow_traces", traces::MIGRATIONS)?;
         let metrics = Metrics::open(store)?;

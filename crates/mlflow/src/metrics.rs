@@ -1,19 +1,19 @@
 //! How does a point become durable, and what is the latest value of a metric?
 //!
 //! A point is acknowledged when the log has it. Beside the log, the latest, least and greatest value of
-//! each metric are kept in memory and go to the catalog when somebody asks for them, or when there are
-//! many. The catalog says up to which record of the log it knows; what came later is read again at
+//! each metric, and the latest of each logged model, are kept in memory and go to the catalog when
+//! somebody asks for them, or when there are many. The catalog says up to which record of the log it knows; what came later is read again at
 //! the start. Both steps may be repeated: they take a maximum.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use sextant_core::ActivityKind;
-use sextant_lineage::{Log, Store};
+use sextant_lineage::{Act, Log, Store};
 
-use super::point::{Point, decode, decode_of, encode};
+use super::point::{About, Point, decode, decode_of, encode};
 use crate::MlflowError;
 
 /// So many changed metrics are kept in memory at most.
@@ -29,7 +29,30 @@ pub(super) struct Metrics {
     /// Shared while a point goes to the log and is marked; whoever writes the marks down has it alone,
     /// so that they never lack a point that is in the log.
     gate: RwLock<()>,
-    marks: Mutex<HashMap<(RunKey, String), Mark>>,
+    marks: Mutex<Marks>,
+}
+
+/// What the catalog does not know yet.
+#[derive(Debug, Default)]
+struct Marks {
+    /// Of each metric of each run.
+    runs: HashMap<(RunKey, String), Mark>,
+    /// The latest point about each logged model, by the dataset it was measured on.
+    models: HashMap<(RunKey, String, Arc<About>), Point>,
+}
+
+impl Marks {
+    fn add(&mut self, run: RunKey, point: &Point) {
+        add(&mut self.runs, (run, point.key.clone()), Mark::of(point));
+        if !point.about.model.is_empty() {
+            let at = (run, point.key.clone(), Arc::clone(&point.about));
+            keep_later(&mut self.models, at, point.clone());
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.runs.len() + self.models.len()
+    }
 }
 
 /// What is known of a metric since it was last written down.
@@ -82,15 +105,13 @@ impl Metrics {
         failed.map_or(Ok(metrics), |error| Err(error.into()))
     }
 
-    fn marks(&self) -> MutexGuard<'_, HashMap<(RunKey, String), Mark>> {
+    fn marks(&self) -> MutexGuard<'_, Marks> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mark(&self, run: RunKey, points: &[Point]) {
         let mut marks = self.marks();
-        for point in points {
-            add(&mut marks, (run, point.key.clone()), Mark::of(point));
-        }
+        points.iter().for_each(|point| marks.add(run, point));
     }
 
     /// Adds points to a run; they are durable when this returns.
@@ -115,20 +136,23 @@ impl Metrics {
     pub(super) fn write_down(&self) -> Result<(), MlflowError> {
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let marks = std::mem::take(&mut *self.marks());
-        if marks.is_empty() {
+        if marks.len() == 0 {
             return Ok(());
         }
         let written = self.put(&marks);
         if written.is_err() {
             let mut kept = self.marks();
-            for (at, mark) in marks {
-                add(&mut kept, at, mark);
+            for (at, mark) in marks.runs {
+                add(&mut kept.runs, at, mark);
+            }
+            for (at, point) in marks.models {
+                keep_later(&mut kept.models, at, point);
             }
         }
         written
     }
 
-    fn put(&self, marks: &HashMap<(RunKey, String), Mark>) -> Result<(), MlflowError> {
+    fn put(&self, marks: &Marks) -> Result<(), MlflowError> {
         const SQL: &str = "
             INSERT INTO mlflow_metrics
                 (run, key, value, is_nan, timestamp, step, least, greatest)
@@ -146,7 +170,7 @@ impl Metrics {
         let reached = self.log.len();
         let mut act = self.store.begin(ActivityKind::Author, "write down the latest metrics");
         act.note("metrics", marks.len());
-        for ((run, key), mark) in marks {
+        for ((run, key), mark) in &marks.runs {
             let point = &mark.latest;
             act.execute(
                 SQL,
@@ -161,6 +185,9 @@ impl Metrics {
                     mark.range.map(|(_, greatest)| greatest).into(),
                 ],
             );
+        }
+        for ((run, _, about), point) in &marks.models {
+            put_of_model(&mut act, run, about, point);
         }
         act.execute("UPDATE mlflow_points SET reached = ?1", vec![reached.cast_signed().into()]);
         act.commit()?;
@@ -183,6 +210,47 @@ impl Metrics {
         points.dedup_by(|a, b| order(a) == order(b) && a.value.is_nan() == b.value.is_nan());
         Ok(points)
     }
+}
+
+/// The later of two points about a logged model, as MLflow orders them: by time before step.
+fn keep_later(
+    points: &mut HashMap<(RunKey, String, Arc<About>), Point>,
+    at: (RunKey, String, Arc<About>),
+    point: Point,
+) {
+    let rank = |point: &Point| (point.timestamp, point.step, point.shown());
+    match points.entry(at) {
+        Entry::Occupied(mut known) if rank(&point) >= rank(known.get()) => {
+            known.insert(point);
+        }
+        Entry::Occupied(_) => {}
+        Entry::Vacant(place) => {
+            place.insert(point);
+        }
+    }
+}
+
+fn put_of_model(act: &mut Act, run: &RunKey, about: &About, point: &Point) {
+    act.execute(
+        "INSERT INTO mlflow_model_metrics
+             (model, key, run, dataset, digest, value, is_nan, timestamp, step)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (model, key, run, dataset, digest) DO UPDATE SET
+             value = excluded.value, is_nan = excluded.is_nan,
+             timestamp = excluded.timestamp, step = excluded.step
+         WHERE (excluded.timestamp, excluded.step, excluded.value) >= (timestamp, step, value)",
+        vec![
+            (&about.model).into(),
+            (&point.key).into(),
+            run_id(run).into(),
+            (&about.dataset).into(),
+            (&about.digest).into(),
+            point.shown().into(),
+            point.value.is_nan().into(),
+            point.timestamp.into(),
+            point.step.into(),
+        ],
+    );
 }
 
 fn add(marks: &mut HashMap<(RunKey, String), Mark>, at: (RunKey, String), mark: Mark) {

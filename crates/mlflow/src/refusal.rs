@@ -14,6 +14,8 @@ use crate::MlflowError;
 pub enum Fault {
     /// A parameter is missing or wrong.
     InvalidParameter,
+    /// A parameter names an attribute that there is not.
+    NoAttribute,
     /// There is no such thing.
     NotFound,
     /// There is one already.
@@ -37,6 +39,7 @@ impl Fault {
             Self::InvalidParameter => {
                 ("INVALID_PARAMETER_VALUE", "KAM00", "INVALID_PARAMETER_VALUE", 400)
             }
+            Self::NoAttribute => ("INVALID_PARAMETER_VALUE", "KAM04", "ATTRIBUTE_NOT_FOUND", 400),
             Self::NotFound => ("RESOURCE_DOES_NOT_EXIST", "KAM00", "RESOURCE_NOT_FOUND", 404),
             Self::Exists => ("RESOURCE_ALREADY_EXISTS", "KAM00", "RESOURCE_ALREADY_EXISTS", 400),
             Self::BadRequest => ("BAD_REQUEST", "KAM00", "INVALID_PARAMETER_VALUE", 400),

@@ -12,6 +12,7 @@ use super::{
     batch::{TAG_CHARS_MAX, cut},
     call::{change, look},
     experiments::{experiment_id, pairs, tags_of},
+    inputs::shown_by_run,
     metrics::{RunKey, run_id, run_key},
     names::{at_most, check_key},
     point::Point,
@@ -34,8 +35,8 @@ pub(super) const COLUMNS: &str =
 /// A run as the catalog has it.
 pub(super) struct Run {
     pub(super) id: String,
-    experiment: i64,
-    name: String,
+    pub(super) experiment: i64,
+    pub(super) name: String,
     user: String,
     status: String,
     started: Option<i64>,
@@ -226,12 +227,16 @@ impl Mlflow {
         for row in &reader.query(sql, &[(&ids).into()])? {
             let value = if row.int(2)? == 1 { f64::NAN } else { row.real(1)? };
             let (timestamp, step) = (row.int(3)?, row.int(4)?);
-            let point = Point { key: row.text(0)?.to_owned(), value, timestamp, step };
+            let about = Default::default();
+            let point = Point { key: row.text(0)?.to_owned(), value, timestamp, step, about };
             push(&mut data, &known, row.text(5)?, "metrics", shown_point(&point));
         }
+        let mut used = shown_by_run(reader, &ids)?;
         let shown = |run: &Run| {
             let data = data.get(run.id.as_str()).cloned().unwrap_or_default();
-            json!({ "info": run.info(), "data": data, "inputs": {}, "outputs": {} })
+            let none = || (json!({}), json!({}));
+            let (inputs, outputs) = used.remove(&run.id).unwrap_or_else(none);
+            json!({ "info": run.info(), "data": data, "inputs": inputs, "outputs": outputs })
         };
         Ok(runs.iter().map(shown).collect())
     }
@@ -349,7 +354,7 @@ pub(super) fn put_tag(act: &mut Act, run: &str, key: &str, value: &str) {
 }
 
 /// A name for a run that was given none.
-fn invented_name(key: &RunKey) -> String {
+pub(super) fn invented_name(key: &RunKey) -> String {
     const HOW: &[&str] = &[
         "brave", "calm", "clear", "eager", "fair", "gentle", "keen", "light", "merry", "noble",
         "plain", "quick", "quiet", "sharp", "steady", "swift",

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod best;
+mod chain;
+mod models;
+
 use serde_json::{Value, json};
 use sextant_lineage::{OpenOptions, Store};
 

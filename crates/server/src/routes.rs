@@ -133,6 +133,7 @@ fn table() -> Vec<Route> {
         api(DELETE, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
         // Spans
         api(POST, "/v1/traces", Write, "send spans by OTLP, in protobuf or JSON", otlp::traces),
+        api(POST, "/api/2.0mlflow/{*call}", Read, "a path that MLflow's client makes without a slash", mlflow::call),
         // Operations; each operation needs a role of its own as well, see api/ops.rs
         api(POST, "/api/v1/ops", Read, "run one operation, streamed as JSON lines", ops::run),
         api(GET, "/api/v1/answers/{id}/why", Read, "the chain of an answer", answers::why),

@@ -387,6 +387,15 @@ pub enum TrackCommand {
         /// Only runs of this training asset
         #[arg(long)]
         asset: Option<String>,
+        /// Only runs of this experiment of clients of MLflow
+        #[arg(long, conflicts_with = "asset")]
+        experiment: Option<String>,
+        /// Less is better; the metric's name says it when neither is given
+        #[arg(long)]
+        min: bool,
+        /// More is better
+        #[arg(long, conflicts_with = "min")]
+        max: bool,
     },
 }
 

@@ -114,7 +114,7 @@ impl<'a> Demo<'a> {
     fn first_release(&self) -> Result<(), Trouble> {
         self.build("Build: from files to a release")?;
         self.step("The tables", "sextant data tables", Op::DataTables {})?;
-        let best = Op::Best { metric: None, asset: None };
+        let best = Op::Best { metric: None, asset: None, experiment: None, min: None };
         self.step("The best checkpoint", "sextant track best", best)?;
         self.step("The evaluation", "sextant eval show", Op::EvalShow { name: None })?;
         self.step("The release", "sextant release list", Op::ReleaseList {})?;

@@ -113,7 +113,10 @@ fn operation(command: Command) -> Option<Op> {
         Command::Track(command) => match command {
             TrackCommand::Runs => Op::Runs {},
             TrackCommand::Run { id } => Op::Run { id },
-            TrackCommand::Best { metric, asset } => Op::Best { metric, asset },
+            TrackCommand::Best { metric, asset, experiment, min, max } => {
+                let min = (min || max).then_some(min);
+                Op::Best { metric, asset, experiment, min }
+            }
         },
         Command::Index(IndexCommand::Search { query, index, k, mode }) => {
             Op::Search { query, index, k, mode }

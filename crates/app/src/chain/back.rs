@@ -72,7 +72,8 @@ impl<'a> Walk<'a> {
         derived.remove(digest);
         // The same content may come out of many activities; the first one's inputs are not its own.
         let shared = named_by_content(artifact.kind)
-            && (!derived.is_empty() || artifact.kind == ArtifactKind::EvalSet);
+            && (!derived.is_empty()
+                || matches!(artifact.kind, ArtifactKind::Code | ArtifactKind::EvalSet));
         let mut activity = None;
         let mut used = BTreeSet::new();
         if !shared {
@@ -239,6 +240,7 @@ pub(super) fn named_by_content(kind: ArtifactKind) -> bool {
     matches!(
         kind,
         ArtifactKind::Chunk
+            | ArtifactKind::Code
             | ArtifactKind::DocVersion
             | ArtifactKind::EmbedSpec
             | ArtifactKind::EvalSet

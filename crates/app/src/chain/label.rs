@@ -50,8 +50,20 @@ fn facts(artifact: &Artifact) -> Option<String> {
         }
         ArtifactKind::TableVersion | ArtifactKind::Export => counted(&meta["rows"], "rows"),
         ArtifactKind::DatasetSnapshot => splits(meta),
+        ArtifactKind::Run => Some(format!(
+            "run {} of {}",
+            meta["run"].as_str()?,
+            meta["experiment"]["name"].as_str()?
+        )),
+        ArtifactKind::Code => {
+            let commit = meta["commit"].as_str().filter(|commit| !commit.is_empty())?;
+            Some(format!("commit {commit}"))
+        }
         ArtifactKind::Checkpoint => {
             meta["step"].as_u64().map(|step| format!("checkpoint at step {step}"))
+        }
+        ArtifactKind::ModelVersion if meta["kind"] == "logged_model" => {
+            Some(format!("logged model {}", meta["model"].as_str()?))
         }
         ArtifactKind::ModelVersion => {
             let weights = digest(&meta["files"]["model.safetensors"]["digest"])?;

@@ -28,7 +28,7 @@ fn all() -> Vec<Op> {
         Op::ReleaseShow { id: text("x") },
         Op::Runs {},
         Op::Run { id: text("x") },
-        Op::Best { metric: None, asset: None },
+        Op::Best { metric: None, asset: None, experiment: None, min: None },
         Op::DataTables {},
         Op::DataQuery { sql: text("select 1"), limit: 1 },
         Op::Sql { sql: text("select 1"), limit: 1 },

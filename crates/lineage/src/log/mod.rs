@@ -10,6 +10,7 @@
 mod forget;
 mod frame;
 mod locate;
+mod of_key;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -162,28 +163,6 @@ impl Log {
     /// When the stored record is damaged or cannot be read.
     pub fn get(&self, key: &[u8; 16]) -> Result<Option<Vec<u8>>, LineageError> {
         Ok(self.get_all(key)?.pop())
-    }
-
-    /// All records with this key, oldest first.
-    ///
-    /// # Errors
-    /// When a stored record is damaged or cannot be read.
-    pub fn get_all(&self, key: &[u8; 16]) -> Result<Vec<Vec<u8>>, LineageError> {
-        let view = self.0.view.read().unwrap_or_else(PoisonError::into_inner);
-        let mut payloads = Vec::new();
-        for sealed in &view.sealed {
-            let offsets = sealed.find(key)?;
-            if !offsets.is_empty() {
-                let file = open_read(&sealed.path)?;
-                for offset in offsets {
-                    payloads.push(segment::read_record(&file, &sealed.path, offset)?.1);
-                }
-            }
-        }
-        for offset in view.open.by_key.get(key).into_iter().flatten() {
-            payloads.push(segment::read_record(&view.open.file, &view.open.path, *offset)?.1);
-        }
-        Ok(payloads)
     }
 
     /// The newest record of the stream.

@@ -59,6 +59,25 @@ fn the_oldest_record_of_a_key_is_located_in_any_segment() {
 }
 
 #[test]
+fn a_segment_that_is_forgotten_while_somebody_reads_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path()).unwrap();
+    for number in 0..4 {
+        log.append(key(7), &[number]).unwrap();
+        if number < 3 {
+            roll(folder.path(), &log.0.view).unwrap();
+        }
+    }
+    let seen = log.seen(&key(7));
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    assert_eq!(log.forget_before(1, soon).unwrap(), 1);
+    assert_eq!(log.append(key(7), &[4]).unwrap(), 4, "nobody waits for the reader");
+    assert_eq!(log.read_all(&key(7), &seen).unwrap(), [[1], [2], [3]]);
+    std::fs::remove_file(&seen.sealed[1].path).unwrap();
+    assert!(log.read_all(&key(7), &seen).is_err(), "one that is lost is an error");
+}
+
+#[test]
 fn what_is_forgotten_is_whole_segments_and_the_rest_keeps_its_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let log = Log::open(folder.path()).unwrap();

@@ -6,7 +6,7 @@ use sextant_core::{ArtifactKind, Digest};
 use sextant_lineage::{Act, Reader};
 
 use super::{
-    super::{Answer, Fields, Mlflow, Refusal},
+    super::{Answer, Fault, Fields, Mlflow, Refusal},
     check_name,
     sources::{Origin, check_placeholder, note_version},
     tags::{TEXT_TAG, Tags, check_tag, is_prompt, put, tag, tags_of, told},
@@ -26,9 +26,25 @@ struct New<'a> {
 }
 
 impl New<'_> {
+    /// What it comes from: another version, a logged model, or a run of this server.
+    fn origin_node(&self, mlflow: &Mlflow, act: &mut Act) -> Result<Option<Digest>, Refusal> {
+        let run = self.origin.run.as_deref().filter(|run| !run.is_empty());
+        let found = match (self.origin.node, &self.origin.model, run) {
+            (Some(node), ..) => return Ok(Some(node)),
+            (None, Some(model), _) => mlflow.model_node(act, model),
+            (None, None, Some(run)) => mlflow.run_node(act, run),
+            (None, None, None) => return Ok(None),
+        };
+        match found {
+            // A run may be one of another server.
+            Err(refusal) if refusal.fault == Fault::NotFound => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
     /// Puts the version into the chain. The text of a prompt is kept by its digest.
-    fn node(&self, act: &mut Act) -> Result<Digest, Refusal> {
-        let from: Vec<Digest> = self.origin.node.into_iter().collect();
+    fn node(&self, mlflow: &Mlflow, act: &mut Act) -> Result<Digest, Refusal> {
+        let from: Vec<Digest> = self.origin_node(mlflow, act)?.into_iter().collect();
         let mut body = json!({
             "name": self.name,
             "version": self.version,
@@ -94,7 +110,7 @@ impl Mlflow {
         let (version, now) = (next(&reader, name)?, self.now());
         let mut act = self.act(format!("register version {version} of model {name}"));
         let new = New { name, version, origin: &origin, tags: &tags, created: now };
-        let node = new.node(&mut act)?;
+        let node = new.node(self, &mut act)?;
         act.execute(
             "INSERT INTO mlflow_versions (name, version, created, updated, description, stage,
                  source, location, run, run_link, model, node)

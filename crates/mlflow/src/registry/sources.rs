@@ -279,10 +279,6 @@ impl Mlflow {
 
     /// The logged model with this id.
     fn logged(&self, reader: &Reader, id: &str) -> Result<Option<Logged>, Refusal> {
-        let known = "SELECT 1 FROM sqlite_master WHERE name = 'mlflow_logged_models'";
-        if reader.query(known, &[])?.is_empty() {
-            return Ok(None);
-        }
         let sql = "SELECT artifact_uri, source_run FROM mlflow_logged_models
                    WHERE id = ?1 AND stage = 'active'";
         let rows = reader.query(sql, &[id.into()])?;

@@ -18,6 +18,7 @@ pub(super) enum Side {
     Metric,
     Param,
     Tag,
+    Dataset,
 }
 
 /// What it is compared with.
@@ -214,6 +215,7 @@ pub(super) fn key_of(name: &Token, runs: bool) -> Result<(Side, String), Refusal
         "tag" | "tags" => Side::Tag,
         "metric" | "metrics" if runs => Side::Metric,
         "param" | "params" | "parameter" | "parameters" if runs => Side::Param,
+        "dataset" | "datasets" if runs => Side::Dataset,
         _ if runs => {
             return Err(invalid(format!(
                 "Invalid entity type '{entity}'. Valid values are ['metric', 'parameter', 'tag', \

@@ -2,7 +2,9 @@
 //! page, each in MLflow's words, become one query of the catalog.
 
 pub(super) mod clause;
+mod datasets;
 pub(super) mod lexer;
+mod models;
 mod page;
 mod registry;
 
@@ -10,6 +12,7 @@ use sextant_lineage::{Cell, Reader, Row};
 
 use super::{Fields, Refusal, refusal::invalid};
 use clause::{Comparison, Meant, Side, clauses, key_of};
+pub(super) use models::{Scope, logged_models};
 pub(super) use page::Page;
 pub(super) use registry::{model_versions, registered_models};
 
@@ -50,6 +53,7 @@ enum Kind {
     Experiments,
     Registered,
     Versions,
+    Models,
 }
 
 /// A query of the catalog that grows.
@@ -104,6 +108,7 @@ impl Query {
         let mut order = self.order.clone();
         order.extend(match self.kind {
             Kind::Runs => ["x.started DESC".to_owned(), "x.id".to_owned()],
+            Kind::Models => ["x.created DESC".to_owned(), "x.id".to_owned()],
             Kind::Experiments => ["x.created DESC".to_owned(), "x.id DESC".to_owned()],
             Kind::Registered | Kind::Versions => registry::tie(self.kind),
         });
@@ -158,6 +163,7 @@ impl Query {
             Side::Attribute => self.attribute(comparison)?,
             Side::Metric => self.metric(comparison)?,
             Side::Param => self.entry(comparison, "mlflow_params", "run")?,
+            Side::Dataset => self.dataset(comparison)?,
             Side::Tag if self.kind == Kind::Runs => self.entry(comparison, "mlflow_tags", "run")?,
             Side::Tag => self.entry(comparison, "mlflow_experiment_tags", "experiment")?,
         };
@@ -170,6 +176,7 @@ impl Query {
             Kind::Runs => (RUN_NUMBERS, RUN_TEXTS),
             Kind::Experiments => (EXPERIMENT_NUMBERS, EXPERIMENT_TEXTS),
             Kind::Registered | Kind::Versions => registry::attributes(self.kind),
+            Kind::Models => (models::NUMBERS, models::TEXTS),
         }
     }
 
@@ -257,7 +264,9 @@ impl Query {
                     (Kind::Experiments, Side::Attribute) => {
                         "'LIKE', 'NOT IN', 'IN', '!=', 'ILIKE', '='"
                     }
-                    (Kind::Runs, Side::Attribute) => "'LIKE', 'ILIKE', '=', '!=', 'IN', 'NOT IN'",
+                    (Kind::Runs | Kind::Models, Side::Attribute) => {
+                        "'LIKE', 'ILIKE', '=', '!=', 'IN', 'NOT IN'"
+                    }
                     _ => "'LIKE', 'IS NOT NULL', '!=', 'IS NULL', 'ILIKE', '='",
                 };
                 Err(invalid(format!("Invalid comparator '{operator}' not one of '{{{valid}}}'")))
@@ -267,7 +276,7 @@ impl Query {
 
     /// Orders runs by attributes, metrics, parameters and tags.
     pub(super) fn order_runs(&mut self, order: &[&str]) -> Result<(), Refusal> {
-        self.bounded(order)?;
+        self.bounded(order.len())?;
         let mut seen = Vec::new();
         for clause in order {
             let (side, key, direction) = self.order_key(clause)?;
@@ -284,8 +293,8 @@ impl Query {
         Ok(())
     }
 
-    fn bounded(&self, order: &[&str]) -> Result<(), Refusal> {
-        match order.len() {
+    fn bounded(&self, keys: usize) -> Result<(), Refusal> {
+        match keys {
             0..=ORDER_MAX => Ok(()),
             _ => Err(invalid(format!("an order has at most {ORDER_MAX} keys"))),
         }
@@ -293,7 +302,7 @@ impl Query {
 
     /// Orders experiments by attributes.
     pub(super) fn order_experiments(&mut self, order: &[&str]) -> Result<(), Refusal> {
-        self.bounded(order)?;
+        self.bounded(order.len())?;
         for clause in order {
             let (side, key, direction) = self.order_key(clause)?;
             if side != Side::Attribute {
@@ -338,6 +347,9 @@ impl Query {
                 // Numbers, then what is none, then runs without it.
                 self.order.push(format!("COALESCE((SELECT m.is_nan {of}), 2)"));
                 format!("(SELECT m.value {of})")
+            }
+            Side::Dataset => {
+                return Err(invalid(format!("Invalid order_by entity `dataset.{key}`")));
             }
             Side::Param | Side::Tag => {
                 let table = if side == Side::Param { "mlflow_params" } else { "mlflow_tags" };

@@ -167,7 +167,7 @@ impl Query {
     }
 
     fn order_registry(&mut self, order: &[&str], known: Columns) -> Result<(), Refusal> {
-        self.bounded(order)?;
+        self.bounded(order.len())?;
         let mut seen = Vec::new();
         for clause in order {
             let (side, key, direction) = self.order_key(clause)?;

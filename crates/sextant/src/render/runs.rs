@@ -79,14 +79,32 @@ fn sparkline(values: &[f64]) -> String {
 }
 
 pub fn best(result: &Value) -> String {
-    format!(
-        "run {} made the best checkpoint: {} = {} at step {}\ncheckpoint {}\n",
-        Style::Bold.paint(plain(&result["run"])),
+    let run = Style::Bold.paint(plain(&result["run"]));
+    let at = format!(
+        "{} = {} at step {}",
         plain(&result["metric"]),
         plain(&result["value"]),
-        plain(&result["step"]),
-        plain(&result["checkpoint"])
-    )
+        plain(&result["step"])
+    );
+    if result["experiment"].is_null() {
+        let checkpoint = plain(&result["checkpoint"]);
+        return format!("run {run} made the best checkpoint: {at}\ncheckpoint {checkpoint}\n");
+    }
+    let (name, experiment) = (plain(&result["name"]), plain(&result["experiment"]));
+    let mut text = format!("run {run} ({name} of {experiment}) was best: {at}\n");
+    text.push_str(&match result["checkpoint"].as_str() {
+        None => "no model was logged up to that step\n".to_owned(),
+        Some(model) => format!(
+            "model {model} ({}) at step {}: {}\n",
+            plain(&result["checkpoint_name"]),
+            plain(&result["checkpoint_step"]),
+            plain(&result["checkpoint_is"])
+        ),
+    });
+    for name in result["registered"].as_array().into_iter().flatten() {
+        text.push_str(&format!("registered as {}\n", plain(name)));
+    }
+    text
 }
 
 pub fn evaluation(result: &Value) -> String {
