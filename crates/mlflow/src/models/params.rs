@@ -5,6 +5,7 @@ use sextant_lineage::Act;
 
 use super::super::{
     Answer, Fault, Fields, Mlflow, Refusal,
+    batch::cut,
     names::at_most,
     refusal::{invalid, missing},
 };
@@ -13,6 +14,8 @@ use super::super::{
 const ENTRIES_MAX: usize = 1000;
 const KEY_CHARS_MAX: usize = 255;
 const VALUE_CHARS_MAX: usize = 65_535;
+/// Of a value in a refusal.
+const VALUE_CHARS_TOLD: usize = 250;
 
 type Entries = Vec<(String, String)>;
 
@@ -46,6 +49,7 @@ pub(super) fn once_each(params: &[(String, String)]) -> Result<(), Refusal> {
 }
 
 fn changed(key: &str, value: &str) -> Refusal {
+    let value = cut(value, VALUE_CHARS_TOLD);
     let message = format!(
         "Changing param values is not allowed. Param with key='{key}' has a value already; attempted to \
          log '{value}'."

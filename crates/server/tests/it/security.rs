@@ -329,6 +329,7 @@ async fn mlflow_clients_may_what_their_key_may() {
         ("POST", "/api/2.0/mlflow/echo", Who::Reader, 403),
         ("GET", "/api/2.0/mlflow/echo?a=1&b=x&b=y", Who::Reader, 200),
         ("POST", "/api/2.0/mlflow/echo", Who::Writer, 200),
+        ("POST", "/api/2.0mlflow/echo", Who::Nobody, 401),
         ("POST", "/api/2.0/mlflow/refused", Who::Writer, 404),
         ("GET", "/api/2.0/mlflow/refused", Who::Reader, 405),
         ("POST", "/api/2.0/mlflow/runs/search", Who::Reader, 404),
