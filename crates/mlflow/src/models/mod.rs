@@ -13,8 +13,8 @@ use sextant_core::ActivityId;
 use sextant_lineage::{Reader, Row};
 
 use super::{
-    Answer, Call, Fields, Mlflow, Refusal,
-    call::{change, look},
+    Answer, Call, Fields, Mlflow, Opened, Refusal,
+    call::{change, look, open},
     experiments::{experiment_id, pairs},
     metrics::run_id,
     names::at_most,
@@ -58,6 +58,7 @@ pub(super) const CALLS: &[Call] = &[
         "2.0/mlflow/logged-models/{model_id}/artifacts/directories",
         Mlflow::list_model_files,
     ),
+    open("2.0/mlflow/logged-models/{model_id}/artifacts/files", Mlflow::get_model_file),
     change("POST", "2.0/mlflow/runs/log-model", Mlflow::log_model),
 ];
 
@@ -120,6 +121,13 @@ impl Mlflow {
         let sql = format!("SELECT {COLUMNS} FROM mlflow_logged_models WHERE id = ?1");
         let rows = reader.query(&sql, &[id.into()])?;
         LoggedModel::of(rows.first().ok_or_else(|| no_model(id))?)
+    }
+
+    /// A file of a model, as MLflow's pages ask for it.
+    fn get_model_file(&self, fields: Fields<'_>) -> Result<Opened, Refusal> {
+        let path = fields.need("artifact_file_path")?;
+        let model = self.logged_model(&self.store().read()?, fields.place("model_id"))?;
+        self.file_at(&model.artifact_uri, path)
     }
 
     fn create_logged_model(&self, fields: Fields<'_>) -> Answer {

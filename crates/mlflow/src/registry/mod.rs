@@ -18,7 +18,7 @@ pub(super) use versions::DELETED;
 
 use super::{
     Call, Mlflow, MlflowError, Refusal,
-    call::{change, look},
+    call::{change, look, open},
     fields::{Fields, SEE},
     names::{at_most, check_path},
     refusal::invalid,
@@ -50,6 +50,7 @@ pub(super) const CALLS: &[Call] = &[
     look("GET", "2.0/mlflow/model-versions/get", Mlflow::get_version),
     look("GET", "2.0/mlflow/model-versions/search", Mlflow::search_versions),
     look("GET", "2.0/mlflow/model-versions/get-download-uri", Mlflow::version_location),
+    open("model-versions/get-artifact", Mlflow::get_version_file),
     change("POST", "2.0/mlflow/model-versions/set-tag", Mlflow::tag_version),
     change("DELETE", "2.0/mlflow/model-versions/delete-tag", Mlflow::untag_version),
 ];

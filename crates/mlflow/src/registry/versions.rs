@@ -5,7 +5,7 @@ use sextant_lineage::{Reader, Row};
 
 use super::{
     super::{
-        Answer, Fields, Mlflow, Refusal,
+        Answer, Fields, Mlflow, Opened, Refusal,
         refusal::{invalid, missing},
         search::{Page, model_versions},
     },
@@ -185,6 +185,14 @@ impl Mlflow {
         let version = number_of(fields.text("version")?.unwrap_or_default())?;
         let found = self.version(&self.store().read()?, name, version)?;
         Ok(json!({ "artifact_uri": found.location }))
+    }
+
+    /// A file of a version, as MLflow's pages ask for it.
+    pub(super) fn get_version_file(&self, fields: Fields<'_>) -> Result<Opened, Refusal> {
+        let (name, path) = (fields.need("name")?, fields.need("path")?);
+        let version = number_of(fields.need("version")?)?;
+        let found = self.version(&self.store().read()?, name, version)?;
+        self.file_at(&found.location, path)
     }
 
     pub(super) fn search_versions(&self, fields: Fields<'_>) -> Answer {
