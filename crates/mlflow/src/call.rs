@@ -8,7 +8,7 @@ use sextant_core::Digest;
 
 use crate::{
     Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, history, inputs, models,
-    registry, runs, traces, webhooks,
+    registry, runs, table, traces, webhooks,
 };
 
 /// A call that is answered here.
@@ -91,6 +91,7 @@ const AREAS: &[&[Call]] = &[
     artifacts::OF_RUNS,
     artifacts::IN_PARTS,
     registry::CALLS,
+    table::CALLS,
     traces::CALLS,
     webhooks::CALLS,
 ];

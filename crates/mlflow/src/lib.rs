@@ -27,6 +27,7 @@ mod registry;
 mod runs;
 mod schema;
 mod search;
+mod table;
 #[cfg(test)]
 mod tests;
 mod traces;

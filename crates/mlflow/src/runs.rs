@@ -46,7 +46,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    fn of(row: &Row) -> Result<Self, Refusal> {
+    pub(super) fn of(row: &Row) -> Result<Self, Refusal> {
         Ok(Self {
             id: row.text(0)?.to_owned(),
             experiment: row.int(1)?,
@@ -60,7 +60,7 @@ impl Run {
         })
     }
 
-    fn info(&self) -> Value {
+    pub(super) fn info(&self) -> Value {
         let mut info = json!({
             "run_uuid": self.id,
             "run_id": self.id,

@@ -5,6 +5,7 @@
 mod best;
 mod chain;
 mod models;
+mod table;
 
 use serde_json::{Value, json};
 use sextant_lineage::{OpenOptions, Store};

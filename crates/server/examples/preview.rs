@@ -8,6 +8,8 @@ use sextant_server::{AuthMode, ServerConfig, serve};
 
 #[path = "../tests/it/fake.rs"]
 mod fake;
+#[path = "../tests/it/logged.rs"]
+mod logged;
 
 #[tokio::main]
 async fn main() {

@@ -18,7 +18,9 @@ use crate::{
     guard::{self, Gate},
     keys::Role,
     limits,
-    pages::{ask, assets, docs, home, login, releases, runs, sources, statics, tables, version},
+    pages::{
+        ask, assets, docs, home, login, releases, runs, sources, statics, tables, tracking, version,
+    },
     state::Shared,
 };
 
@@ -99,7 +101,7 @@ const DELETE: (Method, MethodFilter) = (Method::DELETE, MethodFilter::DELETE);
 
 #[rustfmt::skip] // a table reads best as a table
 fn table() -> Vec<Route> {
-    use Policy::{Admin, Public, Read, Write};
+    use Policy::{Public, Read, Write};
     let mut routes = vec![
         // Health and description
         api(GET, "/livez", Public, "whether the process runs", health::livez),
@@ -134,14 +136,6 @@ fn table() -> Vec<Route> {
         // Spans
         api(POST, "/v1/traces", Write, "send spans by OTLP, in protobuf or JSON", otlp::traces),
         api(POST, "/api/2.0mlflow/{*call}", Read, "a path that MLflow's client makes without a slash", mlflow::call),
-        // Operations; each operation needs a role of its own as well, see api/ops.rs
-        api(POST, "/api/v1/ops", Read, "run one operation, streamed as JSON lines", ops::run),
-        api(GET, "/api/v1/answers/{id}/why", Read, "the chain of an answer", answers::why),
-        api(GET, "/api/v1/passages/{chunk}", Read, "the text of a passage", answers::passage),
-        // Keys
-        api(GET, "/api/v1/keys", Admin, "all keys, without secrets", keys::list),
-        api(POST, "/api/v1/keys", Admin, "make a key; it is shown once", keys::issue),
-        api(DELETE, "/api/v1/keys/{id}", Admin, "end a key", keys::revoke),
         // Pages
         page(GET, "/", Read, "home: what is released, stale, failed", home::home),
         page(GET, "/assets", Read, "the graph of assets", assets::graph),
@@ -168,8 +162,43 @@ fn table() -> Vec<Route> {
         page(POST, "/logout", Public, "log out", login::leave),
         page(GET, "/static/{file}", Public, "styles and scripts of the pages", statics::file),
     ];
+    routes.extend(operations());
     routes.extend(files());
+    routes.extend(logged());
     routes
+}
+
+/// Operations and keys.
+#[rustfmt::skip]
+fn operations() -> Vec<Route> {
+    use Policy::{Admin, Read};
+    vec![
+        // Operations; each operation needs a role of its own as well, see api/ops.rs
+        api(POST, "/api/v1/ops", Read, "run one operation, streamed as JSON lines", ops::run),
+        api(GET, "/api/v1/answers/{id}/why", Read, "the chain of an answer", answers::why),
+        api(GET, "/api/v1/passages/{chunk}", Read, "the text of a passage", answers::passage),
+        // Keys
+        api(GET, "/api/v1/keys", Admin, "all keys, without secrets", keys::list),
+        api(POST, "/api/v1/keys", Admin, "make a key; it is shown once", keys::issue),
+        api(DELETE, "/api/v1/keys/{id}", Admin, "end a key", keys::revoke),
+    ]
+}
+
+/// The pages of what MLflow's clients logged, and what they ask besides.
+#[rustfmt::skip]
+fn logged() -> Vec<Route> {
+    use Policy::Read;
+    vec![
+        api(POST, "/ajax-api/2.0/sextant/{*call}", Read, "what our own pages ask of runs, besides", mlflow::call),
+        page(GET, "/experiments", Read, "the experiments of MLflow's clients", tracking::experiments::list),
+        page(GET, "/experiments/{id}", Read, "the runs of an experiment", tracking::experiments::one),
+        page(GET, "/experiments/{id}/compare", Read, "some of its runs beside each other", tracking::compare::compare),
+        page(GET, "/experiments/{id}/runs/{run}", Read, "one of its runs", tracking::run::run),
+        page(GET, "/models", Read, "registered models", tracking::models::list),
+        page(GET, "/models/{*name}", Read, "one of them and its versions", tracking::models::one),
+        page(GET, "/traces", Read, "traces of applications", tracking::traces::list),
+        page(GET, "/traces/{id}", Read, "one trace and its spans", tracking::traces::one),
+    ]
 }
 
 /// The files of MLflow's clients.

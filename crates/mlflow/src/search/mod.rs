@@ -101,10 +101,7 @@ impl Query {
     ) -> Result<Vec<Row>, Refusal> {
         let columns: Vec<String> =
             columns.split(", ").map(|column| format!("x.{column}")).collect();
-        let conditions = match self.conditions.is_empty() {
-            true => "1".to_owned(),
-            false => self.conditions.join(" AND "),
-        };
+        let conditions = self.condition();
         let mut order = self.order.clone();
         order.extend(match self.kind {
             Kind::Runs => ["x.started DESC".to_owned(), "x.id".to_owned()],
@@ -122,6 +119,25 @@ impl Query {
         );
         values.extend([Cell::from(page.limit()), page.offset().into()]);
         Ok(reader.query(&sql, &values)?)
+    }
+
+    /// How many rows there are on all pages together.
+    pub(super) fn count(&self, reader: &Reader, from: &str) -> Result<i64, Refusal> {
+        let sql = format!("SELECT COUNT(*) FROM {from} WHERE {}", self.condition());
+        // An order may have values of its own: the statement needs a place for each.
+        let sql = match self.values.len() {
+            0 => sql,
+            values => format!("{sql} AND ?{values} IS ?{values}"),
+        };
+        let rows = reader.query(&sql, &self.values)?;
+        Ok(rows.first().map_or(Ok(0), |row| row.int(0))?)
+    }
+
+    fn condition(&self) -> String {
+        match self.conditions.is_empty() {
+            true => "1".to_owned(),
+            false => self.conditions.join(" AND "),
+        }
     }
 
     /// Only runs of these experiments.

@@ -21,6 +21,14 @@ impl Page {
         Ok(Self { offset, size })
     }
 
+    /// The page of this size behind so many results.
+    pub(in super::super) fn at(offset: i64, size: i64) -> Result<Self, Refusal> {
+        match offset {
+            ..=-1 => Err(invalid("an offset is not negative")),
+            _ => Ok(Self { offset, size }),
+        }
+    }
+
     /// How many results it has at most.
     pub(in super::super) fn size(&self) -> usize {
         usize::try_from(self.size).unwrap_or(0)

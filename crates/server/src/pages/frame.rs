@@ -4,20 +4,21 @@ use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::{FromRequestParts, Request},
-    http::{HeaderMap, StatusCode, Uri, request::Parts},
+    http::{HeaderMap, StatusCode, Uri, header, request::Parts},
     response::{Html, IntoResponse, Response},
 };
 use maud::{DOCTYPE, Markup, html};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{icons, statics};
 use crate::{
     api::ops::admit,
     error::ServerError,
     guard::Caller,
-    jobs::run_op,
+    jobs::{blocking, run_op},
     keys::Role,
+    port::{MlflowReply, MlflowRequest},
     reply::{Refusal, decorate},
     sessions::cookie,
     state::Shared,
@@ -31,6 +32,9 @@ pub(crate) enum Nav {
     Sources,
     Tables,
     Runs,
+    Experiments,
+    Models,
+    Traces,
     Releases,
     Ask,
     Docs,
@@ -44,6 +48,9 @@ const NAV: &[(Nav, &str, &str, &str)] = &[
     (Nav::Sources, "/sources", "Sources", "s"),
     (Nav::Tables, "/tables", "Tables", "t"),
     (Nav::Runs, "/runs", "Runs", "r"),
+    (Nav::Experiments, "/experiments", "Experiments", "e"),
+    (Nav::Models, "/models", "Models", "m"),
+    (Nav::Traces, "/traces", "Traces", "c"),
     (Nav::Releases, "/releases", "Releases", "l"),
     (Nav::Ask, "/ask", "Ask", "q"),
     (Nav::Docs, "/docs", "Docs", "d"),
@@ -89,6 +96,8 @@ pub(crate) struct Frame {
     pub caller: Option<Caller>,
     pub theme: Theme,
     pub query: Vec<(String, String)>,
+    /// The name and port under which the caller reached the server.
+    pub host: String,
 }
 
 impl FromRequestParts<Arc<Shared>> for Frame {
@@ -106,6 +115,12 @@ impl FromRequestParts<Arc<Shared>> for Frame {
             caller: parts.extensions.get::<Caller>().cloned(),
             theme: Theme::from_parts(&parts.uri, &parts.headers),
             query,
+            host: parts
+                .headers
+                .get(header::HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or("127.0.0.1:7700")
+                .to_owned(),
         })
     }
 }
@@ -134,6 +149,42 @@ impl Frame {
         drop_nulls(&mut result);
         serde_json::from_value(result)
             .map_err(|source| ServerError::Shape { op: name, source }.into())
+    }
+
+    /// Asks what a client of MLflow would, changing nothing. None when there is no such call.
+    pub async fn mlflow<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        fields: Value,
+    ) -> Result<Option<T>, Refusal> {
+        let nobody = ServerError::Unauthenticated { reason: "this needs a key and none was sent" };
+        self.caller.as_ref().ok_or(nobody)?;
+        let fields = match fields {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        let request = MlflowRequest {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            fields,
+            may_change: false,
+        };
+        let backend = Arc::clone(&self.shared.backend);
+        let (status, mut body) =
+            match blocking(move |_| backend.mlflow(&request, &mut std::io::empty())).await? {
+                MlflowReply::Said { status, body } => (status, body),
+                _ => return Ok(None),
+            };
+        if status >= 400 {
+            let reason = body["message"].as_str().unwrap_or("the call was refused").to_owned();
+            let mut refusal = Refusal::from(ServerError::BadRequest { field: None, reason });
+            refusal.status = StatusCode::from_u16(status).unwrap_or(refusal.status);
+            return Err(refusal);
+        }
+        drop_nulls(&mut body);
+        let shape = |source| ServerError::Shape { op: path.to_owned(), source }.into();
+        serde_json::from_value(body).map(Some).map_err(shape)
     }
 
     /// The whole page, or the failure in its place.
@@ -231,6 +282,7 @@ fn document(title: &str, theme: Theme, body: &Markup) -> Html<String> {
                 link rel="icon" href=(statics::address("favicon.svg")) type="image/svg+xml";
                 link rel="stylesheet" href=(statics::address("base.css"));
                 link rel="stylesheet" href=(statics::address("pages.css"));
+                link rel="stylesheet" href=(statics::address("tracking.css"));
                 script type="module" src=(statics::address("app.js")) {}
             }
             body { (body) }
@@ -377,8 +429,13 @@ mod tests {
             started: Instant::now(),
         };
         let caller = role.map(|role| Caller { name: "a".to_owned(), role, by_cookie: true });
-        let frame =
-            Frame { shared: Arc::new(shared), caller, theme: Theme::System, query: Vec::new() };
+        let frame = Frame {
+            shared: Arc::new(shared),
+            caller,
+            theme: Theme::System,
+            query: Vec::new(),
+            host: String::new(),
+        };
         match frame.op::<Value>(op.clone()).await {
             Ok(result) => {
                 assert_eq!(result["ran"], op["op"]);

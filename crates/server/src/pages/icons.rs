@@ -49,6 +49,11 @@ pub(crate) fn nav(word: &str) -> Markup {
         "Sources" => "<path d='M8 2v7.5M4.8 6.5 8 9.7l3.2-3.2M2.5 10v3.5h11V10'/>",
         "Tables" => "<path d='M2.5 3.5h11v9h-11Z M2.5 6.5h11 M6.5 6.5v6'/>",
         "Runs" => "<path d='M2.5 2.5v11h11'/><path d='M5 5c1 4.5 3 5.5 8 5.8'/>",
+        "Experiments" => "<path d='M6 2.5h4M6.8 2.5v4L3 13.5h10L9.2 6.5v-4'/><path d='M5 10.5h6'/>",
+        "Models" => {
+            "<path d='M8 2.5 13 5 8 7.5 3 5Z'/><path d='m3 8 5 2.5L13 8M3 11l5 2.5 5-2.5'/>"
+        }
+        "Traces" => "<path d='M2.5 4h8M5 8h8M7 12h4'/>",
         "Releases" => {
             "<path d='M8 2 13.5 4.8v6.4L8 14l-5.5-2.8V4.8Z'/><path d='M2.7 5 8 7.7 13.3 5M8 7.7V14'/>"
         }

@@ -15,6 +15,7 @@ pub(crate) mod runs;
 pub(crate) mod sources;
 pub(crate) mod statics;
 pub(crate) mod tables;
+pub(crate) mod tracking;
 mod tree;
 mod ui;
 pub(crate) mod version;

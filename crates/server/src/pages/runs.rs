@@ -35,7 +35,7 @@ async fn table(frame: &Frame) -> Result<Markup, Refusal> {
     let best = best.as_ref();
     Ok(html! {
         header.head {
-            div { h1 { "Runs" } p.sub { (runs.len()) @if runs.len() == 1 { " training run" } @else { " training runs" } } }
+            div { h1 { "Runs" } p.sub { (runs.len()) @if runs.len() == 1 { " training run" } @else { " training runs" } ". Those of MLflow's clients are among the " a href="/experiments" { "experiments" } "." } }
             @if !runs.is_empty() {
                 input.search type="search" placeholder="Filter" aria-label="Filter runs" data-filter="runs" data-slash;
             }

@@ -20,11 +20,11 @@ pub(crate) fn badge(state: &str) -> Markup {
 /// The colour of a state.
 pub(crate) fn tone(state: &str) -> &'static str {
     match state {
-        "fresh" | "built" | "passed" | "finished" | "completed" | "succeeded" | "live"
-        | "added" => "good",
-        "stale" | "changed" | "running" | "abstained" => "warn",
-        "failed" | "refused" | "removed" | "cancelled" => "bad",
-        "held" => "held",
+        "ok" | "ready" | "fresh" | "built" | "passed" | "finished" | "completed" | "succeeded"
+        | "live" | "added" => "good",
+        "stale" | "changed" | "running" | "in progress" | "abstained" => "warn",
+        "failed" | "refused" | "removed" | "cancelled" | "killed" | "error" | "deleted" => "bad",
+        "held" | "scheduled" => "held",
         _ => "calm",
     }
 }

@@ -50,7 +50,7 @@ pub fn digest(seed: &str) -> String {
     sextant_core::Digest::of(seed).to_string()
 }
 
-const NASTY: &str = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>";
+pub const NASTY: &str = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>";
 const RUN_A: &str = "0193a7c2-1111-7abc-8def-0123456789ab";
 const RUN_B: &str = "0193a7c2-2222-7abc-8def-0123456789cd";
 pub const ANSWER: &str = "0193a7c2-3333-7abc-8def-0123456789ef";
@@ -443,7 +443,10 @@ impl Backend for Fake {
             }
             ("POST", "refused") => said(404, json!({ "error_code": "RESOURCE_DOES_NOT_EXIST" })),
             (_, "refused") => Ok(MlflowReply::NoSuchCall { allowed: vec!["POST"] }),
-            _ => Ok(MlflowReply::NoSuchCall { allowed: Vec::new() }),
+            _ => match crate::logged::answer(request, self.hostile, self.empty) {
+                Some((status, body)) => said(status, body),
+                None => Ok(MlflowReply::NoSuchCall { allowed: Vec::new() }),
+            },
         }
     }
 

@@ -5,9 +5,11 @@
 mod artifacts;
 mod client;
 mod fake;
+mod logged;
 mod openai;
 mod pages;
 mod security;
+mod tracking;
 
 use std::{net::SocketAddr, sync::Arc};
 

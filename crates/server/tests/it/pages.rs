@@ -6,7 +6,7 @@ use crate::{World, client::Ask, fake, fake::Fake};
 
 const RUN: &str = "/runs/0193a7c2-1111-7abc-8def-0123456789ab";
 
-async fn check(fake: Fake, pages: &[(&str, u16, &str)]) {
+pub async fn check(fake: Fake, pages: &[(&str, u16, &str)]) {
     let world = World::new(AuthMode::TrustedLoopback, fake).await;
     for (path, status, words) in pages {
         let reply = Ask::get(path).with("accept", "text/html").send(world.addr).await;
