@@ -21,10 +21,11 @@ use crate::{
 };
 pub use files::MlflowPages;
 
-/// What their scripts need besides what ours may: styles in the page, workers and pictures that they make.
-const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-    img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; \
-    frame-src 'self' blob:; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
+/// What their scripts need besides what ours may: styles in the page, workers and pictures that they make,
+/// and code that they make, without which some charts are not drawn.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-eval'; \
+    style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; \
+    connect-src 'self'; worker-src 'self' blob:; frame-src 'self' blob:; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
 impl Running {
