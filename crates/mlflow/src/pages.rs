@@ -4,10 +4,7 @@
 
 use serde_json::json;
 
-use super::{
-    Answer, Call, Fields, Mlflow,
-    call::look,
-};
+use super::{Answer, Call, Fields, Mlflow, call::look};
 
 /// The calls of this file.
 pub(super) const CALLS: &[Call] = &[

@@ -89,11 +89,7 @@ impl<'a> Variables<'a> {
     }
 
     /// A value that is written in the query or is a variable's.
-    fn written(
-        &mut self,
-        kind: Taken,
-        written: &'a Written<'a, &'a str>,
-    ) -> Read<Option<Value>> {
+    fn written(&mut self, kind: Taken, written: &'a Written<'a, &'a str>) -> Read<Option<Value>> {
         let value = match (kind, written) {
             (_, Written::Variable(name)) => match self.value(name, kind.name())? {
                 None => return Ok(None),
@@ -124,7 +120,8 @@ fn of_variable(
     sent: &Map<String, Value>,
 ) -> Read<Map<String, Value>> {
     let mut fields = Map::new();
-    let invalid = |value: &Value| format!("Variable '${variable}' got invalid value {}", inspect(value));
+    let invalid =
+        |value: &Value| format!("Variable '${variable}' got invalid value {}", inspect(value));
     for (name, value) in sent {
         let whole = || Value::Object(sent.clone());
         let (known, kind) =
@@ -141,9 +138,7 @@ fn of_variable(
 /// The field of an input that a query calls by this name.
 fn field(input: &'static Input, name: &str) -> Read<(&'static str, Taken)> {
     let found = input.fields.iter().find(|(known, _)| camel(known) == name);
-    found
-        .copied()
-        .ok_or_else(|| format!("Field '{name}' is not defined by type '{}'.", input.name))
+    found.copied().ok_or_else(|| format!("Field '{name}' is not defined by type '{}'.", input.name))
 }
 
 /// A value as this kind; none when it is null.
@@ -169,7 +164,9 @@ fn taken(kind: Taken, value: &Value) -> Read<Option<Value>> {
     }
     let (name, shown) = (kind.name(), inspect(value));
     Err(match kind {
-        Taken::Text | Taken::Texts => format!("String cannot represent a non string value: {shown}"),
+        Taken::Text | Taken::Texts => {
+            format!("String cannot represent a non string value: {shown}")
+        }
         Taken::Int => format!("Int cannot represent non-integer value: {shown}"),
         Taken::Long => format!("Expected type '{name}', found {shown}."),
         Taken::Word(..) => format!("Enum '{name}' cannot represent non-string value: {shown}."),
@@ -197,7 +194,9 @@ fn plain<'a>(written: &Written<'a, &'a str>) -> Read<Value> {
             Value::Object(fields?)
         }
         Written::Variable(name) => {
-            return Err(format!("Variable '${name}' cannot stand within a list or an object here."));
+            return Err(format!(
+                "Variable '${name}' cannot stand within a list or an object here."
+            ));
         }
     })
 }
@@ -223,8 +222,10 @@ fn inspect(value: &Value) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Object(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|(name, value)| format!("'{name}': {}", inspect(value))).collect();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("'{name}': {}", inspect(value)))
+                .collect();
             format!("{{{}}}", fields.join(", "))
         }
     }

@@ -116,12 +116,7 @@ type Each<'a, 'e> = dyn FnMut(&mut Planner<'a>, &'a Written<'a, &'a str>) + 'e;
 
 impl<'a> Planner<'a> {
     /// Goes through the fields of one level, with those of the fragments in it.
-    fn level(
-        &mut self,
-        set: &'a SelectionSet<'a, &'a str>,
-        from: &str,
-        each: &mut Each<'a, '_>,
-    ) {
+    fn level(&mut self, set: &'a SelectionSet<'a, &'a str>, from: &str, each: &mut Each<'a, '_>) {
         let mut seen = HashSet::new();
         self.selections(set, from, &mut seen, each);
     }
@@ -365,9 +360,7 @@ impl What<Asked> {
     fn asks(&self, root: &'static Root, input: Option<&Map<String, serde_json::Value>>) -> bool {
         match self {
             Self::TypeName(_) => false,
-            Self::This(asked) => {
-                std::ptr::eq(asked.root, root) && asked.input.as_ref() == input
-            }
+            Self::This(asked) => std::ptr::eq(asked.root, root) && asked.input.as_ref() == input,
         }
     }
 }

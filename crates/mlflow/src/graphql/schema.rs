@@ -133,10 +133,7 @@ use Kind::{
 
 static GET_EXPERIMENT: Root = Root {
     name: "mlflowGetExperiment",
-    input: &Input {
-        name: "MlflowGetExperimentInput",
-        fields: &[("experiment_id", Taken::Text)],
-    },
+    input: &Input { name: "MlflowGetExperimentInput", fields: &[("experiment_id", Taken::Text)] },
     call: ("GET", "2.0/mlflow/experiments/get"),
     shows: Type {
         name: "MlflowGetExperimentResponse",
@@ -226,10 +223,7 @@ static SEARCH_RUNS: Root = Root {
         ],
     },
     call: ("POST", "2.0/mlflow/runs/search"),
-    shows: Type {
-        name: "MlflowSearchRunsResponse",
-        fields: &[("runs", Many(&RUN)), NEXT, FAILED],
-    },
+    shows: Type { name: "MlflowSearchRunsResponse", fields: &[("runs", Many(&RUN)), NEXT, FAILED] },
 };
 
 static SEARCH_DATASETS: Root = Root {

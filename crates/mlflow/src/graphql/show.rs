@@ -98,7 +98,8 @@ impl<'a> Shower<'a> {
         self.asked += 1;
         if self.asked > ASKED_MAX {
             if self.asked == ASKED_MAX + 1 {
-                let told = format!("The experiments and versions of at most {ASKED_MAX} runs are told.");
+                let told =
+                    format!("The experiments and versions of at most {ASKED_MAX} runs are told.");
                 self.errors.push(told);
             }
             return None;

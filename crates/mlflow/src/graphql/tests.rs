@@ -102,7 +102,10 @@ fn one_question_may_fail_among_others() {
     let query = r#"{ mlflowGetMetricHistoryBulkInterval(input: {runIds: ["$RUN"], metricKey: "n"}) { metrics { value } } }"#;
     let answer = bench.asked(query, &Value::Null);
     assert_eq!(answer["errors"], json!(["Float cannot represent non numeric value: nan"]));
-    assert_eq!(answer["data"]["mlflowGetMetricHistoryBulkInterval"]["metrics"][0]["value"], Value::Null);
+    assert_eq!(
+        answer["data"]["mlflowGetMetricHistoryBulkInterval"]["metrics"][0]["value"],
+        Value::Null
+    );
 }
 
 #[test]
@@ -116,25 +119,64 @@ fn what_is_wrong_is_said_in_the_words_of_the_reference() {
     let root = r#"a#: mlflowGetRun(input: {runId: "x"}) { __typename }"#;
     for (query, error) in [
         ("{ nothing }".to_owned(), "Cannot query field 'nothing' on type 'Query'."),
-        ("mutation { mlflowGetRun { run } }".to_owned(), "Cannot query field 'mlflowGetRun' on type 'Mutation'."),
-        ("subscription { a }".to_owned(), "Schema is not configured to execute subscription operation."),
+        (
+            "mutation { mlflowGetRun { run } }".to_owned(),
+            "Cannot query field 'mlflowGetRun' on type 'Mutation'.",
+        ),
+        (
+            "subscription { a }".to_owned(),
+            "Schema is not configured to execute subscription operation.",
+        ),
         (get("run { nope }"), "Cannot query field 'nope' on type 'MlflowRunExtension'."),
-        (get("run"), "Field 'run' of type 'MlflowRunExtension' must have a selection of subfields. Did you mean 'run { ... }'?"),
-        (get("run { info { runId { x } } }"), "Field 'runId' must not have a selection since type 'String' has no subfields."),
-        (get("run { info { a: runId a: status } }"), "Fields 'a' conflict because they are different fields. Use different aliases on the fields to fetch both if this was intentional."),
+        (
+            get("run"),
+            "Field 'run' of type 'MlflowRunExtension' must have a selection of subfields. Did you mean 'run { ... }'?",
+        ),
+        (
+            get("run { info { runId { x } } }"),
+            "Field 'runId' must not have a selection since type 'String' has no subfields.",
+        ),
+        (
+            get("run { info { a: runId a: status } }"),
+            "Fields 'a' conflict because they are different fields. Use different aliases on the fields to fetch both if this was intentional.",
+        ),
         (get("...G"), "Unknown fragment 'G'."),
-        (get("...F") + " fragment F on MlflowGetRunResponse { ...F }", "Cannot spread fragment 'F' within itself."),
+        (
+            get("...F") + " fragment F on MlflowGetRunResponse { ...F }",
+            "Cannot spread fragment 'F' within itself.",
+        ),
         (get("__typename") + " fragment F on Query { __typename }", "Fragment 'F' is never used."),
-        (get("... on Query { __typename }"), "Fragment cannot be spread here as objects of type 'MlflowGetRunResponse' can never be of type 'Query'."),
+        (
+            get("... on Query { __typename }"),
+            "Fragment cannot be spread here as objects of type 'MlflowGetRunResponse' can never be of type 'Query'.",
+        ),
         (get("run @skip(if: true) { __typename }"), "Unknown directive '@skip'."),
-        (many(root, 11).replacen("a0", "{ a0", 1) + " }", "GraphQL queries should have at most 10 root fields, got 11 root fields. To increase the limit, set the MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS environment variable."),
-        (get(&many("a#: __typename", 11)), "GraphQL queries should have at most 10 aliases, got 11 aliases. To increase the limit, set the MLFLOW_SERVER_GRAPHQL_MAX_ALIASES environment variable."),
+        (
+            many(root, 11).replacen("a0", "{ a0", 1) + " }",
+            "GraphQL queries should have at most 10 root fields, got 11 root fields. To increase the limit, set the MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS environment variable.",
+        ),
+        (
+            get(&many("a#: __typename", 11)),
+            "GraphQL queries should have at most 10 aliases, got 11 aliases. To increase the limit, set the MLFLOW_SERVER_GRAPHQL_MAX_ALIASES environment variable.",
+        ),
         (get(&many("__typename", 1000)), "Query exceeds maximum total selections of 1000"),
         (many("{ a", 11) + &many("}", 11), "Query exceeds maximum depth of 10"),
-        ("query A { __typename } query B { __typename }".to_owned(), "Must provide operation name if query contains multiple operations."),
-        (r#"{ mlflowGetRun(input: {runId: 5}) { __typename } }"#.to_owned(), "String cannot represent a non string value: 5"),
-        (r#"{ mlflowGetRun(input: {nope: 5}) { __typename } }"#.to_owned(), "Field 'nope' is not defined by type 'MlflowGetRunInput'."),
-        (r#"{ mlflowGetRun(input: $x) { __typename } }"#.to_owned(), "Variable '$x' is not defined."),
+        (
+            "query A { __typename } query B { __typename }".to_owned(),
+            "Must provide operation name if query contains multiple operations.",
+        ),
+        (
+            r#"{ mlflowGetRun(input: {runId: 5}) { __typename } }"#.to_owned(),
+            "String cannot represent a non string value: 5",
+        ),
+        (
+            r#"{ mlflowGetRun(input: {nope: 5}) { __typename } }"#.to_owned(),
+            "Field 'nope' is not defined by type 'MlflowGetRunInput'.",
+        ),
+        (
+            r#"{ mlflowGetRun(input: $x) { __typename } }"#.to_owned(),
+            "Variable '$x' is not defined.",
+        ),
         ("query ($x: Int) { __typename }".to_owned(), "Variable '$x' is never used."),
     ] {
         let answer = bench.asked(&query, &Value::Null);
@@ -145,17 +187,35 @@ fn what_is_wrong_is_said_in_the_words_of_the_reference() {
 #[test]
 fn variables_are_read_by_their_types() {
     let bench = Bench::new();
-    let query = "query Q($d: MlflowGetRunInput!) { mlflowGetRun(input: $d) { run { info { runName } } } }";
+    let query =
+        "query Q($d: MlflowGetRunInput!) { mlflowGetRun(input: $d) { run { info { runName } } } }";
     for (variables, error) in [
         (json!({ "d": { "runId": "$RUN" } }), None),
         (json!({}), Some("Variable '$d' of required type 'MlflowGetRunInput!' was not provided.")),
-        (json!({ "d": null }), Some("Variable '$d' of non-null type 'MlflowGetRunInput!' must not be null.")),
-        (json!({ "d": { "runId": 5 } }), Some("Variable '$d' got invalid value 5 at 'd.runId'; String cannot represent a non string value: 5")),
-        (json!({ "d": { "nope": "5" } }), Some("Variable '$d' got invalid value {'nope': '5'}; Field 'nope' is not defined by type 'MlflowGetRunInput'.")),
+        (
+            json!({ "d": null }),
+            Some("Variable '$d' of non-null type 'MlflowGetRunInput!' must not be null."),
+        ),
+        (
+            json!({ "d": { "runId": 5 } }),
+            Some(
+                "Variable '$d' got invalid value 5 at 'd.runId'; String cannot represent a non string value: 5",
+            ),
+        ),
+        (
+            json!({ "d": { "nope": "5" } }),
+            Some(
+                "Variable '$d' got invalid value {'nope': '5'}; Field 'nope' is not defined by type 'MlflowGetRunInput'.",
+            ),
+        ),
     ] {
         let text = variables.to_string().replace("$RUN", &bench.run);
         let answer = bench.asked(query, &serde_json::from_str(&text).unwrap());
-        assert_eq!(answer["errors"], error.map_or(Value::Null, |error| json!([error])), "{variables}");
+        assert_eq!(
+            answer["errors"],
+            error.map_or(Value::Null, |error| json!([error])),
+            "{variables}"
+        );
     }
     let runs = "query ($d: [String]) { mlflowSearchRuns(input: {experimentIds: $d, maxResults: 1}) { runs { info { runName } } } }";
     let answer = bench.asked(runs, &json!({ "d": ["0"] }));

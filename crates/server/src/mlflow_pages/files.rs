@@ -76,7 +76,8 @@ impl MlflowPages {
 /// The folders of the package in a virtual environment or another root of Python.
 fn packages(root: &Path) -> impl Iterator<Item = PathBuf> {
     let versions = fs::read_dir(root.join("lib")).into_iter().flatten().flatten();
-    let pythons = versions.filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"));
+    let pythons =
+        versions.filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"));
     pythons.flat_map(|python| {
         ["site-packages", "dist-packages"].map(|folder| python.path().join(folder).join("mlflow"))
     })
@@ -144,7 +145,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("build");
         fs::create_dir_all(folder.join("static/js")).unwrap();
-        for (path, text) in [("build/index.html", "first"), ("build/static/js/a.js", "a"), ("secret", "s")] {
+        for (path, text) in
+            [("build/index.html", "first"), ("build/static/js/a.js", "a"), ("secret", "s")]
+        {
             fs::write(root.path().join(path), text).unwrap();
         }
         #[cfg(unix)]

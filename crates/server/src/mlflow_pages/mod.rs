@@ -25,7 +25,8 @@ pub use files::MlflowPages;
 /// and code that they make, without which some charts are not drawn.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-eval'; \
     style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; \
-    connect-src 'self'; worker-src 'self' blob:; frame-src 'self' blob:; manifest-src 'self'; form-action 'self'; base-uri 'none'; \
+    connect-src 'self'; worker-src 'self' blob:; frame-src 'self' blob:; \
+    manifest-src 'self'; form-action 'self'; base-uri 'none'; \
     frame-ancestors 'none'";
 
 impl Running {
