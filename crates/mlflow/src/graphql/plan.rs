@@ -71,7 +71,9 @@ pub(super) fn plan<'a>(
     planner.level(selected(operation), from, &mut |planner, field| {
         planner.root(field, from, roots, &mut chosen);
     });
-    planner.end(document);
+    if planner.errors.is_empty() {
+        planner.end(document);
+    }
     if planner.errors.is_empty() { Ok(chosen) } else { Err(planner.errors) }
 }
 
@@ -333,7 +335,7 @@ impl<'a> Planner<'a> {
         self.errors.push(format!("Cannot query field '{}' on type '{of}'.", field.name));
     }
 
-    /// What can be said only when everything was seen.
+    /// What can be said only when everything was seen and understood.
     fn end(&mut self, document: &'a Document<'a, &'a str>) {
         let mut fragments: Vec<&str> = super::limits::fragments(document).into_keys().collect();
         fragments.sort_unstable();
