@@ -41,13 +41,13 @@ impl Mlflow {
         let variables = fields.object("variables")?.unwrap_or(&none);
         let name = fields.text("operationName")?.filter(|name| !name.is_empty());
         Ok(match plan::plan(&document, name, variables) {
-            Ok(chosen) => self.told(&chosen),
+            Ok(chosen) => self.answers(&chosen),
             Err(errors) => refused(&errors),
         })
     }
 
     /// The answers to the questions of a query, one after the other.
-    fn told(&self, chosen: &[Chosen<Asked>]) -> Value {
+    fn answers(&self, chosen: &[Chosen<Asked>]) -> Value {
         let mut shower = Shower::new(self);
         let mut data = Map::new();
         for Chosen { key, what, within } in chosen {

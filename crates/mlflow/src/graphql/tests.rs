@@ -108,15 +108,39 @@ fn one_question_may_fail_among_others() {
     );
 }
 
+/// A query of a run that chooses this.
+fn got(inner: &str) -> String {
+    format!(r#"{{ mlflowGetRun(input: {{runId: "x"}}) {{ {inner} }} }}"#)
+}
+
 #[test]
-fn what_is_wrong_is_said_in_the_words_of_the_reference() {
+fn a_query_that_asks_for_too_much_is_refused() {
     let bench = Bench::new();
     let many = |what: &str, count: usize| {
         let fields: Vec<String> = (0..count).map(|at| what.replace('#', &at.to_string())).collect();
         fields.join(" ")
     };
-    let get = |inner: &str| format!(r#"{{ mlflowGetRun(input: {{runId: "x"}}) {{ {inner} }} }}"#);
     let root = r#"a#: mlflowGetRun(input: {runId: "x"}) { __typename }"#;
+    for (query, error) in [
+        (
+            many(root, 11).replacen("a0", "{ a0", 1) + " }",
+            "GraphQL queries should have at most 10 root fields, got 11 root fields. To increase the limit, set the MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS environment variable.",
+        ),
+        (
+            got(&many("a#: __typename", 11)),
+            "GraphQL queries should have at most 10 aliases, got 11 aliases. To increase the limit, set the MLFLOW_SERVER_GRAPHQL_MAX_ALIASES environment variable.",
+        ),
+        (got(&many("__typename", 1000)), "Query exceeds maximum total selections of 1000"),
+        (many("{ a", 11) + &many("}", 11), "Query exceeds maximum depth of 10"),
+    ] {
+        let answer = bench.asked(&query, &Value::Null);
+        assert_eq!(answer, json!({ "data": null, "errors": [error] }), "{query}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_in_the_words_of_the_reference() {
+    let bench = Bench::new();
     for (query, error) in [
         ("{ nothing }".to_owned(), "Cannot query field 'nothing' on type 'Query'."),
         (
@@ -127,40 +151,30 @@ fn what_is_wrong_is_said_in_the_words_of_the_reference() {
             "subscription { a }".to_owned(),
             "Schema is not configured to execute subscription operation.",
         ),
-        (get("run { nope }"), "Cannot query field 'nope' on type 'MlflowRunExtension'."),
+        (got("run { nope }"), "Cannot query field 'nope' on type 'MlflowRunExtension'."),
         (
-            get("run"),
+            got("run"),
             "Field 'run' of type 'MlflowRunExtension' must have a selection of subfields. Did you mean 'run { ... }'?",
         ),
         (
-            get("run { info { runId { x } } }"),
+            got("run { info { runId { x } } }"),
             "Field 'runId' must not have a selection since type 'String' has no subfields.",
         ),
         (
-            get("run { info { a: runId a: status } }"),
+            got("run { info { a: runId a: status } }"),
             "Fields 'a' conflict because they are different fields. Use different aliases on the fields to fetch both if this was intentional.",
         ),
-        (get("...G"), "Unknown fragment 'G'."),
+        (got("...G"), "Unknown fragment 'G'."),
         (
-            get("...F") + " fragment F on MlflowGetRunResponse { ...F }",
+            got("...F") + " fragment F on MlflowGetRunResponse { ...F }",
             "Cannot spread fragment 'F' within itself.",
         ),
-        (get("__typename") + " fragment F on Query { __typename }", "Fragment 'F' is never used."),
+        (got("__typename") + " fragment F on Query { __typename }", "Fragment 'F' is never used."),
         (
-            get("... on Query { __typename }"),
+            got("... on Query { __typename }"),
             "Fragment cannot be spread here as objects of type 'MlflowGetRunResponse' can never be of type 'Query'.",
         ),
-        (get("run @skip(if: true) { __typename }"), "Unknown directive '@skip'."),
-        (
-            many(root, 11).replacen("a0", "{ a0", 1) + " }",
-            "GraphQL queries should have at most 10 root fields, got 11 root fields. To increase the limit, set the MLFLOW_SERVER_GRAPHQL_MAX_ROOT_FIELDS environment variable.",
-        ),
-        (
-            get(&many("a#: __typename", 11)),
-            "GraphQL queries should have at most 10 aliases, got 11 aliases. To increase the limit, set the MLFLOW_SERVER_GRAPHQL_MAX_ALIASES environment variable.",
-        ),
-        (get(&many("__typename", 1000)), "Query exceeds maximum total selections of 1000"),
-        (many("{ a", 11) + &many("}", 11), "Query exceeds maximum depth of 10"),
+        (got("run @skip(if: true) { __typename }"), "Unknown directive '@skip'."),
         (
             "query A { __typename } query B { __typename }".to_owned(),
             "Must provide operation name if query contains multiple operations.",
@@ -232,7 +246,8 @@ fn what_is_no_query_is_refused() {
     let deep = "{a".repeat(100_000);
     for query in ["query {", "", "{ a(b: [[[[[ }", "}", &"[".repeat(60), &deep] {
         let fields = json!({ "query": query });
-        let answer = call.answer(&bench.mlflow, fields.as_object().unwrap(), &places, &mut std::io::empty());
+        let answer =
+            call.answer(&bench.mlflow, fields.as_object().unwrap(), &places, &mut std::io::empty());
         assert_eq!(answer.unwrap_err().status(), 400, "{query:.40}");
     }
 }
