@@ -13,20 +13,24 @@ import proxy
 import record
 import replay
 import table
+import walk
 from check import check, close
 from stock import Stock
+
+WALK_STEPS_MIN = 10
 
 parser = argparse.ArgumentParser()
 parser.add_argument("parts", nargs="*", help="areas of the table, or programs of clients/; all if none")
 parser.add_argument("--prove", action="store_true", help="judge the judge: stock against stock, and faults")
 parser.add_argument("--record", metavar="FILE", help="write what the stock server answers")
 parser.add_argument("--url", default=os.environ.get("SEXTANT_MLFLOW_URL"))
+parser.add_argument("--pages", default=os.environ.get("SEXTANT_MLFLOW_PAGES"), help="where MLflow's pages are")
 arguments = parser.parse_args()
 
 
 def areas():
     known = {file.stem.split("_", 1)[1] for file in table.FOLDER.glob("*.txt")}
-    wrong = set(arguments.parts) - known - set(clients.NAMES)
+    wrong = set(arguments.parts) - known - {*clients.NAMES, walk.NAME}
     if wrong:
         sys.exit(f"neither an area nor a program: {', '.join(sorted(wrong))}")
     return known & set(arguments.parts) if arguments.parts else known
@@ -74,6 +78,26 @@ def tell(name, found, known):
 def shown(value):
     text = repr(value)
     return text if len(text) <= 300 else f"{text[:150]} … {text[-140:]}"
+
+
+def judge_walk(left, right, known):
+    """MLflow's own pages, where there is a browser to walk through them."""
+    if arguments.parts and walk.NAME not in arguments.parts:
+        return []
+    absent = walk.missing() or (None if right else "SEXTANT_MLFLOW_PAGES")
+    if absent:
+        print(f"   (no walk through MLflow's pages: needs {absent})")
+        return []
+    stock, ours = walk.both(left, right)
+    steps = ours.get("steps", {})
+    for step, went in steps.items():
+        check(went == "shown", f"MLflow's page: {step}" + ("" if went == "shown" else f": {went}"))
+    check(len(steps) >= WALK_STEPS_MIN, f"the walk has {len(steps)} steps")
+    check(ours.get("outside") == [], f"nothing is loaded from elsewhere: {ours.get('outside')}")
+    found = [("seen" + path, *values) for path, *values in replay.unlike(stock, ours)]
+    unknown = tell(f"programs/{walk.NAME}", found, known)
+    check(not unknown, f"the walk is as with stock mlflow ({len(stock.get('asked', {}))} questions)")
+    return [f"programs/{walk.NAME}"]
 
 
 def judge_parts(right):
@@ -148,6 +172,7 @@ else:
     stock, known = Stock(), replay.Known()
     names = judge_requests(stock.url, ours, known)
     names += judge_clients(stock.url, ours, known)
+    names += judge_walk(stock.url, arguments.pages and arguments.pages.rstrip("/"), known)
     if "programs/artifacts" in names:
         judge_parts(ours)
     for gone in known.gone(names, whole=not arguments.parts):

@@ -119,10 +119,13 @@ codes! {
         "The message names the value and the bound.";
     INCOMPLETE = 8014, Integrity, "a stored record lacks something",
         "A release or an answer names a part that cannot be resolved. Run `sextant fsck`.";
+    NO_PAGES = 8015, NotFound, "no mlflow package is here",
+        "MLflow's own pages are served from an installed package: `pip install mlflow==3.17.2`, then \
+         start from its environment or name its folder. Sextant's own pages need none.";
 }
 
 /// Codes that only the command line uses; listed so that `explain` knows them.
-const _: [&Code; 6] = [&CANCELLED, &REFUSED, &UNREACHABLE, &NO_COMMAND, &ADDRESS, &DEMO];
+const _: [&Code; 7] = [&CANCELLED, &REFUSED, &UNREACHABLE, &NO_COMMAND, &ADDRESS, &DEMO, &NO_PAGES];
 
 impl Explain for AppError {
     fn code(&self) -> &'static Code {

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use sextant_core::Digest;
 
 use crate::{
-    Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, history, inputs, models,
-    registry, runs, table, traces, webhooks,
+    Answer, Fields, Mlflow, Opened, Refusal, artifacts, experiments, graphql, history, inputs,
+    models, pages, registry, runs, table, traces, webhooks,
 };
 
 /// A call that is answered here.
@@ -94,6 +94,8 @@ const AREAS: &[&[Call]] = &[
     table::CALLS,
     traces::CALLS,
     webhooks::CALLS,
+    graphql::CALLS,
+    pages::CALLS,
 ];
 
 /// The parts of a path that stand for values, with their values.

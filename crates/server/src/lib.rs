@@ -18,6 +18,7 @@ mod jobs;
 mod keys;
 pub mod limits;
 mod listen;
+mod mlflow_pages;
 mod pages;
 mod peer;
 mod port;
@@ -30,6 +31,7 @@ pub use config::{AuthMode, ServerConfig};
 pub use error::{CODES, ServerError};
 pub use keys::{KeyRecord, KeyRing, Role};
 pub use listen::{DISCOVERY_FILE, Discovery, Gate, Running, serve};
+pub use mlflow_pages::MlflowPages;
 pub use port::{
     Backend, ChatRequest, ChatTurn, Content, IngestReply, IngestRequest, MlflowFile, MlflowReply,
     MlflowRequest, OtlpBody, OtlpReply, OtlpRequest, PinnedRelease,

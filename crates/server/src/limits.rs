@@ -18,6 +18,8 @@ pub const OTLP_AT_ONCE: usize = 8;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// Body of a form.
 pub const FORM_BYTES_MAX: usize = 16 << 10;
+/// A file of MLflow's own pages.
+pub const PAGES_FILE_BYTES_MAX: u64 = 64 << 20;
 /// How long a request that does not stream may take.
 pub const REQUEST_SECONDS: u64 = 60;
 /// How long one answer may take when it does not stream.

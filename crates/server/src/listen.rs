@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, http::Request};
+use futures::future::join_all;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -64,9 +65,10 @@ pub struct Running {
     /// Where the first admin key is.
     pub admin_key: PathBuf,
     phase: watch::Sender<Phase>,
-    accepting: JoinHandle<()>,
-    data_dir: PathBuf,
-    shared: Arc<Shared>,
+    /// One for each port.
+    accepting: Vec<JoinHandle<()>>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Who may come in, for other doors of the same server: the rules are those of HTTP.
@@ -97,16 +99,23 @@ impl Running {
     pub async fn shutdown(mut self) {
         let _ = self.phase.send(Phase::Draining);
         let limit = Duration::from_secs(limits::DRAIN_SECONDS);
-        if tokio::time::timeout(limit, &mut self.accepting).await.is_err() {
+        if tokio::time::timeout(limit, join_all(&mut self.accepting)).await.is_err() {
             let _ = self.phase.send(Phase::Ending);
-            let _ = tokio::time::timeout(Duration::from_secs(2), &mut self.accepting).await;
+            let rest = self.accepting.iter_mut().filter(|accepting| !accepting.is_finished());
+            let _ = tokio::time::timeout(Duration::from_secs(2), join_all(rest)).await;
         }
+    }
+
+    /// Accepts connections on one more port until the server is shut down.
+    pub(crate) fn open(&mut self, listener: TcpListener, addr: SocketAddr, router: Router) {
+        let phase = self.shared.phase.clone();
+        self.accepting.push(tokio::spawn(accept(listener, addr, router, phase)));
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(JoinHandle::abort);
         let ours = |found: &Discovery| found.pid == std::process::id() && found.addr == self.addr;
         if Discovery::read(&self.data_dir).as_ref().is_some_and(ours) {
             let _ = fs::remove_file(self.data_dir.join(DISCOVERY_FILE));
@@ -123,12 +132,7 @@ pub async fn serve(
     config: ServerConfig,
     backend: Arc<dyn Backend>,
 ) -> Result<Running, ServerError> {
-    let addr = config.addr;
-    if !addr.ip().is_loopback() && config.auth != AuthMode::Required {
-        return Err(ServerError::Exposed { addr });
-    }
-    let listener = bind(&config)?;
-    let addr = listener.local_addr().map_err(|source| ServerError::Bind { addr, source })?;
+    let (listener, addr) = bind(config.addr, config.auth, &config.data_dir)?;
     let now = SystemClock.now();
     let keys = KeyRing::open(&config.data_dir, now)?;
     let (phase, phase_seen) = watch::channel(Phase::Serving);
@@ -140,7 +144,7 @@ pub async fn serve(
         sessions: Sessions::default(),
         slots: Slots::default(),
         counters: Counters::default(),
-        phase: phase_seen.clone(),
+        phase: phase_seen,
         started: Instant::now(),
     });
     let router = routes::router(&shared);
@@ -149,16 +153,17 @@ pub async fn serve(
     let text = serde_json::to_vec(&discovery)
         .map_err(|error| ServerError::Internal { what: error.to_string() })?;
     keys::write_private(&path, &text)?;
-    let accepting = tokio::spawn(accept(listener, addr, router, phase_seen));
-    tracing::info!(%addr, "listening");
-    Ok(Running {
+    let mut running = Running {
         addr,
         admin_key: config.data_dir.join("admin.key"),
         phase,
-        accepting,
+        accepting: Vec::new(),
         data_dir: config.data_dir,
         shared,
-    })
+    };
+    running.open(listener, addr, router);
+    tracing::info!(%addr, "listening");
+    Ok(running)
 }
 
 fn allowed_hosts(config: &ServerConfig) -> Vec<String> {
@@ -171,25 +176,34 @@ fn allowed_hosts(config: &ServerConfig) -> Vec<String> {
     hosts
 }
 
-fn bind(config: &ServerConfig) -> Result<TcpListener, ServerError> {
-    let addr = config.addr;
+/// Takes an address, with the port that was taken, unless others could reach it without a key.
+pub(crate) fn bind(
+    addr: SocketAddr,
+    auth: AuthMode,
+    data_dir: &Path,
+) -> Result<(TcpListener, SocketAddr), ServerError> {
+    if !addr.ip().is_loopback() && auth != AuthMode::Required {
+        return Err(ServerError::Exposed { addr });
+    }
     let open = || -> std::io::Result<TcpListener> {
         let listener = StdListener::bind(addr)?;
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
     };
-    open().map_err(|source| {
+    let listener = open().map_err(|source| {
         if source.kind() != std::io::ErrorKind::AddrInUse {
             return ServerError::Bind { addr, source };
         }
-        let holder = match Discovery::read(&config.data_dir) {
+        let holder = match Discovery::read(data_dir) {
             Some(found) if found.addr == addr => {
                 format!("the Sextant server of this project (process {})", found.pid)
             }
             _ => "another program".to_owned(),
         };
         ServerError::PortInUse { addr, holder }
-    })
+    })?;
+    let addr = listener.local_addr().map_err(|source| ServerError::Bind { addr, source })?;
+    Ok((listener, addr))
 }
 
 async fn accept(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     handler::Handler,
     http::Method,
     middleware::{from_fn, from_fn_with_state},
@@ -18,6 +18,7 @@ use crate::{
     guard::{self, Gate},
     keys::Role,
     limits,
+    mlflow_pages::{self, MlflowPages},
     pages::{
         ask, assets, docs, home, login, releases, runs, sources, statics, tables, tracking, version,
     },
@@ -133,6 +134,7 @@ fn table() -> Vec<Route> {
         api(POST, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
         api(PATCH, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
         api(DELETE, "/ajax-api/3.0/mlflow/{*call}", Read, "the same, as MLflow's pages ask", mlflow::call),
+        api(POST, "/graphql", Read, "what MLflow's pages ask in GraphQL; it changes nothing", mlflow::call),
         // Spans
         api(POST, "/v1/traces", Write, "send spans by OTLP, in protobuf or JSON", otlp::traces),
         api(POST, "/api/2.0mlflow/{*call}", Read, "a path that MLflow's client makes without a slash", mlflow::call),
@@ -263,10 +265,49 @@ impl Route {
     }
 }
 
-/// The table as a router, each route behind its guard, everything behind the outer one.
+/// What MLflow's own pages reach on the port that they have, besides themselves: clients' calls, and
+/// what it takes to log in.
+const BESIDE: [&str; 12] = [
+    "/ajax-api/",
+    "/api/2.0",
+    "/api/3.0",
+    "/v1/traces",
+    "/graphql",
+    "/get-artifact",
+    "/model-versions/get-artifact",
+    "/health",
+    "/version",
+    "/login",
+    "/logout",
+    "/static/",
+];
+
+/// The routes of the port for MLflow's own pages.
+fn beside_table() -> Vec<Route> {
+    use Policy::Read;
+    let mut routes = table();
+    routes.retain(|route| BESIDE.iter().any(|begin| route.info.path.starts_with(begin)));
+    routes.extend([
+        page(GET, "/", Read, "MLflow's own pages", mlflow_pages::first),
+        api(GET, "/static-files/{*path}", Read, "what they load", mlflow_pages::file),
+    ]);
+    routes
+}
+
+/// The router of the port for MLflow's own pages.
+pub(crate) fn beside(shared: &Arc<Shared>, pages: Arc<MlflowPages>) -> Router {
+    guarded(shared, beside_table()).layer(Extension(pages))
+}
+
+/// The router of the server.
 pub(crate) fn router(shared: &Arc<Shared>) -> Router {
+    guarded(shared, table())
+}
+
+/// Routes as a router, each behind its guard, everything behind the outer one.
+fn guarded(shared: &Arc<Shared>, routes: Vec<Route>) -> Router {
     let mut router = Router::new();
-    for route in table() {
+    for route in routes {
         let gate = Gate {
             shared: Arc::clone(shared),
             policy: route.info.policy,

@@ -186,12 +186,34 @@ pub struct ServeArgs {
     /// Also answer Arrow Flight SQL clients, read only, on this port of loopback; 0 takes a free one
     #[arg(long, value_name = "PORT")]
     pub flight_port: Option<u16>,
+    /// Also serve MLflow's own pages, of an installed mlflow package, on this port; 0 takes a free one
+    #[arg(long, value_name = "PORT")]
+    pub mlflow_port: Option<u16>,
+    /// That package: its folder or its virtual environment; the one that Python has when absent
+    #[arg(long, value_name = "PATH", requires = "mlflow_port")]
+    pub mlflow_package: Option<PathBuf>,
     /// Ask every caller for a key, also on loopback
     #[arg(long)]
     pub require_auth: bool,
     /// Further host names that requests may name
     #[arg(long, value_name = "HOST")]
     pub allowed_host: Vec<String>,
+}
+
+impl ServeArgs {
+    /// On loopback, with nothing but the server itself.
+    pub fn plain(port: Option<u16>) -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port,
+            pg_port: None,
+            flight_port: None,
+            mlflow_port: None,
+            mlflow_package: None,
+            require_auth: false,
+            allowed_host: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -378,6 +400,15 @@ pub enum TrackCommand {
     Run {
         #[arg(default_value = "last")]
         id: String,
+    },
+    /// Serve the pages with the runs
+    Ui {
+        /// Also serve MLflow's own pages: of the package at PATH, else of the one that Python has
+        #[arg(long, value_name = "PATH")]
+        mlflow: Option<Option<PathBuf>>,
+        /// The port of MLflow's own pages; 0 takes a free one
+        #[arg(long, default_value_t = 7701)]
+        mlflow_port: u16,
     },
     /// Which run made the best checkpoint?
     Best {

@@ -159,14 +159,7 @@ impl<'a> Demo<'a> {
     /// Serves until Ctrl-C, on another port when the wanted one is taken.
     fn leave_running(self, dir: &Path, port: u16) -> Result<u8, Trouble> {
         let runtime = serve::server_runtime()?;
-        let args = |port| ServeArgs {
-            host: "127.0.0.1".to_owned(),
-            port: Some(port),
-            pg_port: None,
-            flight_port: None,
-            require_auth: false,
-            allowed_host: Vec::new(),
-        };
+        let args = |port| ServeArgs::plain(Some(port));
         let running = runtime.block_on(async {
             match serve::start(&self.app, &args(port)).await {
                 Err(trouble) if trouble.exit == ExitKind::Conflict.exit_code() => {

@@ -26,7 +26,7 @@ use sextant_core::{Cancel, ExitKind};
 use crate::{
     cli::{
         Cli, Command, ConfigCommand, DataCommand, EvalCommand, Global, IndexCommand,
-        LineageCommand, ReleaseCommand, TrackCommand,
+        LineageCommand, ReleaseCommand, ServeArgs, TrackCommand,
     },
     progress::Screen,
     session::{Session, io_trouble},
@@ -61,6 +61,15 @@ fn run(cli: Cli) -> Result<u8, Trouble> {
         Command::Init { name, docs } => init(global, &name, docs.as_deref()),
         Command::Dev(args) => serve::run(global, &args, true),
         Command::Serve(args) => serve::run(global, &args, false),
+        Command::Track(TrackCommand::Ui { mlflow, mlflow_port }) => {
+            let mlflow_port = mlflow.is_some().then_some(mlflow_port);
+            let mlflow_package = mlflow.flatten();
+            serve::run(
+                global,
+                &ServeArgs { mlflow_port, mlflow_package, ..ServeArgs::plain(None) },
+                false,
+            )
+        }
         Command::Completion { shell } => {
             let mut buffer = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sextant", &mut buffer);
@@ -117,6 +126,7 @@ fn operation(command: Command) -> Option<Op> {
                 let min = (min || max).then_some(min);
                 Op::Best { metric, asset, experiment, min }
             }
+            TrackCommand::Ui { .. } => return None,
         },
         Command::Index(IndexCommand::Search { query, index, k, mode }) => {
             Op::Search { query, index, k, mode }

@@ -6,7 +6,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use sextant_app::{App, Op, OpenProject};
 use sextant_core::{Cancel, ExitKind, Gatekeeper};
 use sextant_flightwire::FlightServer;
-use sextant_server::{AuthMode, Gate, Running, ServerConfig};
+use sextant_server::{AuthMode, Gate, MlflowPages, Running, ServerConfig};
 use sextant_sqlwire::SqlServer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,7 +28,9 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     // Before anybody can know that the server is there: a signal must never find no listener.
     let signals = runtime.block_on(async { StopSignals::listen() });
     let mut signals = signals.map_err(|error| io_trouble("listen for signals", &error))?;
-    let running = runtime.block_on(start(&app, args))?;
+    let pages = mlflow_pages(args)?;
+    let mut running = runtime.block_on(start(&app, args))?;
+    let pages = runtime.block_on(mlflow_door(pages, &mut running))?;
     let door = runtime.block_on(sql_door(&app, args, &running))?;
     let flights = runtime.block_on(flight_door(&app, args, &running))?;
     announce(&app, &running);
@@ -37,6 +39,9 @@ pub fn run(global: &Global, args: &ServeArgs, watch: bool) -> Result<u8, Trouble
     }
     if let Some(door) = &flights {
         anstream::eprintln!("  flight   grpc://{} (read only)", door.addr);
+    }
+    if let Some(line) = &pages {
+        anstream::eprintln!("  mlflow   {line}");
     }
     let cancel = Cancel::new();
     let lander = land_in_the_background(&app, &screen, &cancel)?;
@@ -128,6 +133,33 @@ async fn flight_door(
     let gate = Arc::new(SameRules(running.gate()));
     let door = sextant_flightwire::serve(addr, app.flight_engine(), gate).await;
     door.map(Some).map_err(|error| Trouble::from(sextant_core::Failure::from(error)))
+}
+
+/// MLflow's own pages, with their port, when they were asked for.
+fn mlflow_pages(args: &ServeArgs) -> Result<Option<(MlflowPages, u16)>, Trouble> {
+    let Some(port) = args.mlflow_port else { return Ok(None) };
+    let (found, place) = match &args.mlflow_package {
+        Some(path) => (MlflowPages::at(path), format!("in {}", path.display())),
+        None => (MlflowPages::installed(), "where Python looks for it".to_owned()),
+    };
+    found.map(|pages| Some((pages, port))).ok_or_else(|| {
+        let message = format!("there is no mlflow package {place}");
+        Trouble::new("SXT-8015", ExitKind::NotFound, message)
+            .hint("pip install mlflow, or name the folder or the virtual environment that has it")
+    })
+}
+
+/// Opens the port for MLflow's own pages; says where they are and of which version.
+async fn mlflow_door(
+    pages: Option<(MlflowPages, u16)>,
+    running: &mut Running,
+) -> Result<Option<String>, Trouble> {
+    let Some((pages, port)) = pages else { return Ok(None) };
+    let version = pages.version().map_or_else(String::new, |version| format!(" ({version})"));
+    let addr = SocketAddr::new(running.addr.ip(), port);
+    let opened = running.open_mlflow_pages(addr, pages).await;
+    let addr = opened.map_err(|error| Trouble::from(sextant_core::Failure::from(error)))?;
+    Ok(Some(format!("http://{addr}/{version}")))
 }
 
 /// Says where the server is, on stderr.

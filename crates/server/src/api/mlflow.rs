@@ -184,6 +184,7 @@ pub(crate) fn is_theirs(path: &str) -> bool {
     let rest = path.strip_prefix("/api/").or_else(|| path.strip_prefix("/ajax-api/"));
     rest.is_some_and(|rest| rest.contains("/mlflow/") || rest.contains("/mlflow-artifacts/"))
         || path.ends_with("/get-artifact")
+        || path == "/graphql"
 }
 
 /// What a method that a path does not have is answered.

@@ -6,6 +6,7 @@ mod artifacts;
 mod client;
 mod fake;
 mod logged;
+mod mlflow_pages;
 mod openai;
 mod pages;
 mod security;
