@@ -16,7 +16,7 @@ use crate::{App, AppError};
 #[derive(Debug)]
 pub enum MlflowCall {
     /// It was answered or refused.
-    Ended(Result<Reply, Refusal>),
+    Ended(Box<Result<Reply, Refusal>>),
     /// It changes something, and the caller may not.
     Forbidden,
     /// There is no such call; these methods have one at the path.
@@ -42,7 +42,7 @@ impl App {
             Found::Call(call, _) if call.changes && !may_change => Ok(MlflowCall::Forbidden),
             Found::Call(call, places) => {
                 let mlflow = self.mlflow_store()?;
-                Ok(MlflowCall::Ended(call.answer(&mlflow, fields, &places, body)))
+                Ok(MlflowCall::Ended(Box::new(call.answer(&mlflow, fields, &places, body))))
             }
         }
     }

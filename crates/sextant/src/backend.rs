@@ -53,22 +53,20 @@ impl Backend for AppBackend {
         let MlflowRequest { method, path, fields, may_change } = request;
         let called = self.0.mlflow(method, path, fields, *may_change, body)?;
         Ok(match called {
-            MlflowCall::Ended(Ok(MlflowAnswer::Said(body))) => {
-                MlflowReply::Said { status: 200, body }
-            }
-            MlflowCall::Ended(Ok(MlflowAnswer::Taken(digest))) => {
-                MlflowReply::Taken { etag: digest.hex() }
-            }
-            MlflowCall::Ended(Ok(MlflowAnswer::File(file))) => MlflowReply::File(MlflowFile {
-                name: file.name,
-                media_type: file.media_type,
-                etag: file.digest.hex(),
-                bytes: file.content.size(),
-                content: Box::new(file.content),
-            }),
-            MlflowCall::Ended(Err(refusal)) => {
-                MlflowReply::Said { status: refusal.status(), body: refusal.body() }
-            }
+            MlflowCall::Ended(ended) => match *ended {
+                Ok(MlflowAnswer::Said(body)) => MlflowReply::Said { status: 200, body },
+                Ok(MlflowAnswer::Taken(digest)) => MlflowReply::Taken { etag: digest.hex() },
+                Ok(MlflowAnswer::File(file)) => MlflowReply::File(MlflowFile {
+                    name: file.name,
+                    media_type: file.media_type,
+                    etag: file.digest.hex(),
+                    bytes: file.content.size(),
+                    content: Box::new(file.content),
+                }),
+                Err(refusal) => {
+                    MlflowReply::Said { status: refusal.status(), body: refusal.body() }
+                }
+            },
             MlflowCall::Forbidden => MlflowReply::Forbidden,
             MlflowCall::None(allowed) => MlflowReply::NoSuchCall { allowed },
         })
