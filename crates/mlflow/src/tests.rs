@@ -7,7 +7,13 @@ mod chain;
 mod models;
 mod table;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
 use serde_json::{Value, json};
+use sextant_core::{Clock, SystemClock, Timestamp};
 use sextant_lineage::{OpenOptions, Store};
 
 use super::{Found, Mlflow, Reply, find};
@@ -17,8 +23,23 @@ pub(crate) struct Bench {
     pub(crate) mlflow: Mlflow,
 }
 
+/// The clock, but another millisecond whenever it is asked: what comes later is later.
+#[derive(Debug)]
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        let now = SystemClock.now().micros();
+        let next = |last: i64| now.max(last + 1000);
+        let last =
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        Timestamp::from_micros(next(last.unwrap_or_else(|last| last)))
+    }
+}
+
 fn open(folder: &std::path::Path) -> Mlflow {
-    Mlflow::open(&Store::open(folder, OpenOptions::default()).unwrap()).unwrap()
+    let clock = Arc::new(Ticking(AtomicI64::default()));
+    Mlflow::open(&Store::open(folder, OpenOptions { clock }).unwrap()).unwrap()
 }
 
 impl Bench {

@@ -139,7 +139,7 @@ fn a_message_is_signed_and_sent_again_until_it_is_taken_also_after_a_restart() {
     assert_eq!(bench.mlflow.deliver_due().unwrap(), 0, "not before its time");
     let bench = bench.again();
     let again = Memory::on(&bench);
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
     assert_eq!(bench.mlflow.deliver_due().unwrap(), 1);
     assert_eq!(bench.mlflow.deliver_due().unwrap(), 0, "it was taken");
     let (first, second) =
