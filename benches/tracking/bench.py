@@ -1,54 +1,46 @@
-"""How fast does a tracking server take metric points and answer searches? Prints for each server: points
-a second and the times of one request with several clients at once, single metrics, searches over many
-runs, and the history that a chart needs. Only the standard library, one process for each client."""
+"""How fast does a tracking server take metric points, answer searches and draw charts? The same load for
+each server, one after the other; at the end what each did, and who was better. Plain HTTP with kept
+connections, one process for each client, since MLflow's own client is slower than either server."""
 
 import argparse
-import http.client
 import json
 import multiprocessing
 import os
-import pathlib
 import platform
 import sys
 import time
-import urllib.parse
+
+import servers
+from servers import Client, Refused
 
 parser = argparse.ArgumentParser()
-parser.add_argument("servers", nargs="+", metavar="NAME=URL[,PID]", help="PID: print the memory of this process")
+parser.add_argument("servers", nargs="*", metavar="NAME=URL[,PID]", help="that run already; else stock and ours")
 parser.add_argument("--seconds", type=float, default=10)
 parser.add_argument("--clients", default="1,8,32", help="how many at once, each in a round of its own")
 parser.add_argument("--points", type=int, default=1000, help="points in a batch, 1000 at most")
-parser.add_argument("--runs", type=int, default=10_000, help="runs that are searched")
+parser.add_argument("--stored", type=int, default=1_000_000, help="points after which memory and charts are measured")
+parser.add_argument("--runs", default="1000,20000,100000", help="runs that are searched, each in an experiment")
 parser.add_argument("--searches", type=int, default=50)
-parser.add_argument("--only", default="batches,metrics,search", help="which parts")
+parser.add_argument("--only", default="batches,metrics,stored,search", help="which parts")
 arguments = parser.parse_args()
 API = "/api/2.0/mlflow/"
+FILLERS = 8
+KEYS = 10
+# What each server did: {what: {name of the server: (figure, unit)}}; more is better for rates.
+results = {}
 
 
-class Client:
-    def __init__(self, url):
-        parts = urllib.parse.urlsplit(url)
-        self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=300)
+def post(client, path, body):
+    return json.loads(client.ask("POST", API + path, json.dumps(body)))
 
-    def post(self, path, body):
-        text = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.connection.request("POST", API + path, body=text, headers={"Content-Type": "application/json"})
-        return self.answer(path)
 
-    def get(self, path):
-        self.connection.request("GET", API + path)
-        return self.answer(path)
+def new_run(client, experiment, name, start=None):
+    asked = {"experiment_id": experiment, "run_name": name, "start_time": start or now()}
+    return post(client, "runs/create", asked)["run"]["info"]["run_id"]
 
-    def answer(self, path):
-        response = self.connection.getresponse()
-        text = response.read()
-        if response.status != 200:
-            sys.exit(f"{path}: {response.status} {text[:300]!r}")
-        return json.loads(text)
 
-    def run(self, experiment, name):
-        made = self.post("runs/create", {"experiment_id": experiment, "run_name": name, "start_time": now()})
-        return made["run"]["info"]["run_id"]
+def new_experiment(client, name):
+    return post(client, "experiments/create", {"name": f"{name} {time.time_ns()}"})["experiment_id"]
 
 
 def now():
@@ -61,53 +53,64 @@ def several(count, work, *given):
         return pool.starmap(work, [(number, *given) for number in range(count)], chunksize=1)
 
 
-def log_batches(number, url, experiment, seconds, points):
-    """Batches of one run until the time is over. What was acknowledged last must be there."""
+def batch_form(run, points):
+    """A batch whose steps and times move on when its `@@@@@@` becomes a number: building the JSON of each
+    anew would take longer than the server does."""
+    metrics = [
+        f'{{"key":"m{n % KEYS}","value":{n / 7},"timestamp":17@@@@@@{n:05},"step":1@@@@@@{n // KEYS:03}}}'
+        for n in range(points)
+    ]
+    return f'{{"run_id":"{run}","metrics":[{",".join(metrics)}]}}'.encode()
+
+
+def log_batches(number, url, experiment, seconds, points, most):
+    """Batches of one run until the time is over, `most` of them. What was acknowledged last is there."""
     client = Client(url)
-    run = client.run(experiment, f"batches {number}")
-    times, step, start = [], 0, now()
+    run = new_run(client, experiment, f"batches {number}")
+    form, times = batch_form(run, points), []
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        metrics = [
-            {"key": f"m{n % 10}", "value": n / 7, "timestamp": start + step, "step": step + n // 10}
-            for n in range(points)
-        ]
-        body = json.dumps({"run_id": run, "metrics": metrics}).encode()
+    while time.perf_counter() < until and len(times) < most:
+        body = form.replace(b"@@@@@@", b"%06d" % len(times))
         begun = time.perf_counter()
-        client.post("runs/log-batch", body)
+        client.ask("POST", API + "runs/log-batch", body)
         times.append(time.perf_counter() - begun)
-        step += (points + 9) // 10
-    latest = {m["key"]: m["step"] for m in client.get(f"runs/get?run_id={run}")["run"]["data"]["metrics"]}
-    if latest["m0"] != step - 1:
-        sys.exit(f"step {step - 1} was acknowledged, the last there is {latest['m0']}")
-    return times
+    told = json.loads(client.ask("GET", f"{API}runs/get?run_id={run}"))["run"]["data"]["metrics"]
+    latest, wanted = max(m["step"] for m in told), int(f"1{len(times) - 1:06}{(points - 1) // KEYS:03}")
+    if latest != wanted:
+        raise RuntimeError(f"step {wanted} was acknowledged, the last there is {latest}")
+    return run, times
 
 
-def log_metrics(number, url, experiment, seconds, _points):
+def log_metrics(number, url, experiment, seconds):
     client = Client(url)
-    run = client.run(experiment, f"metrics {number}")
+    run = new_run(client, experiment, f"metrics {number}")
     times, step = [], 0
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         begun = time.perf_counter()
-        client.post("runs/log-metric", {"run_id": run, "key": "m", "value": step, "timestamp": now(), "step": step})
+        post(client, "runs/log-metric", {"run_id": run, "key": "m", "value": step, "timestamp": now(), "step": step})
         times.append(time.perf_counter() - begun)
         step += 1
     return times
 
 
-def fill(number, url, experiment, runs, workers):
-    """A share of the runs that are searched, each with metrics, parameters and a tag."""
+def searched_run(place):
+    """One of the runs that are searched: its name, its start, and what it logs."""
+    value = place * 7919 % 10007 / 10007
+    return f"run {place}", 1_700_000_000_000 + place, {
+        "metrics": [{"key": key, "value": value, "timestamp": 1, "step": 0} for key in ("acc", "loss", "f1")],
+        "params": [{"key": "lr", "value": str(place % 10)}, {"key": "depth", "value": str(place % 3)}],
+        "tags": [{"key": "team", "value": ("red", "blue")[place % 2]}],
+    }  # fmt: skip
+
+
+def fill(number, url, experiment, runs):
+    """A share of the runs that are searched."""
     client = Client(url)
-    for place in range(number, runs, workers):
-        run = client.run(experiment, f"run {place}")
-        value = place * 7919 % 10007 / 10007
-        client.post("runs/log-batch", {
-            "run_id": run,
-            "metrics": [{"key": key, "value": value, "timestamp": 1, "step": 0} for key in ("acc", "loss", "f1")],
-            "params": [{"key": "lr", "value": str(place % 10)}, {"key": "depth", "value": str(place % 3)}],
-            "tags": [{"key": "team", "value": ("red", "blue")[place % 2]}],
-        })  # fmt: skip
+    for place in range(number, runs, FILLERS):
+        name, start, log = searched_run(place)
+        run = new_run(client, experiment, name, start)
+        client.ask("POST", API + "runs/log-batch", json.dumps({"run_id": run, **log}))
 
 
 SEARCHES = {
@@ -121,92 +124,157 @@ SEARCHES = {
 }
 
 
-def search(client, experiment):
+def bench_search(server, runs):
+    client = Client(server.url)
+    experiment = new_experiment(client, "search")
+    begun = time.perf_counter()
+    directly = server.fill(int(experiment), [searched_run(place) for place in range(runs)])
+    if not directly:
+        several(FILLERS, fill, server.url, experiment, runs)
+    how = "directly in its store" if directly else f"by {FILLERS} clients"
+    print(f"  {runs} runs were made in {time.perf_counter() - begun:.1f} s {how}", flush=True)
+    client, found = Client(server.url), {}
     for name, asked in SEARCHES.items():
-        times = []
-        for _ in range(arguments.searches):
-            begun = time.perf_counter()
-            found = client.post("runs/search", {"experiment_ids": [experiment], "max_results": 100, **asked})
-            times.append(time.perf_counter() - begun)
-        tell(f"search {name}", f"{len(found.get('runs', []))} of a page of 100", times)
-    tell_pages(client, experiment)
+        body = {"experiment_ids": [experiment], "max_results": 100, **asked}
+        times = timed(arguments.searches, lambda: found.update(post(client, "runs/search", body)))
+        tell(server, f"search {runs}: {name}", None, times, f"{len(found.get('runs', []))} found")
+        found.clear()
+    tell_pages(server, client, experiment, runs)
 
 
-def tell_pages(client, experiment):
+def tell_pages(server, client, experiment, runs):
     """All pages one after the other; every run is there once."""
-    token, seen, times = None, set(), []
+    token, seen, times = None, [], []
     while True:
         asked = {"experiment_ids": [experiment], "max_results": 1000, "order_by": ["metrics.acc DESC"]}
         begun = time.perf_counter()
-        found = client.post("runs/search", asked | ({"page_token": token} if token else {}))
+        found = post(client, "runs/search", asked | ({"page_token": token} if token else {}))
         times.append(time.perf_counter() - begun)
-        seen.update(run["info"]["run_id"] for run in found.get("runs", []))
+        seen.extend(run["info"]["run_id"] for run in found.get("runs", []))
         token = found.get("next_page_token")
         if not token:
             break
-    if len(seen) != arguments.runs:
-        sys.exit(f"{arguments.runs} runs are there, {len(seen)} were on the pages")
-    tell("search all pages of 1000", f"{len(seen) / sum(times):,.0f} runs/s", times)
+    if not len(seen) == len(set(seen)) == runs:
+        sys.exit(f"{runs} runs are there, {len(seen)} were on the pages, {len(set(seen))} different")
+    tell(server, f"search {runs}: all pages of 1000", (len(seen) / sum(times), "runs/s"), times)
 
 
-def tell(what, figure, times):
+def bench_stored(server, experiment):
+    """So many points, then what the server holds, how it draws them, and how it starts with them."""
+    share = max(1, arguments.stored // arguments.points // FILLERS)
+    given = (server.url, experiment, 3600, arguments.points, share)
+    begun = time.perf_counter()
+    told = several(FILLERS, log_batches, *given)
+    took, points = time.perf_counter() - begun, share * FILLERS * arguments.points
+    times = sum((times for _, times in told), [])
+    tell(server, f"{points:,} points in batches, {FILLERS} clients", (points / took, "points/s"), times)
+    tell_memory(server, f"after {points:,} points")
+    client, runs = Client(server.url), [run for run, _ in told]
+    each = "&".join(f"run_id={run}" for run in runs)
+    asked = f"/ajax-api/2.0/mlflow/metrics/get-history-bulk?{each}&metric_key=m0&max_results=25000"
+    several_runs = f"chart of {len(runs)} runs"
+    tell(server, f"{several_runs}: bulk, 25000 points", None, timed(10, lambda: client.ask("GET", asked)))
+    asked = asked.replace("run_id=", "run_ids=").replace("get-history-bulk", "get-history-bulk-interval")
+    asked = asked.replace("max_results=25000", "max_results=320")
+    tell(server, f"{several_runs}: 320 points of each", None, timed(10, lambda: client.ask("GET", asked)))
+    tell_memory(server, "after the charts")
+    if isinstance(server, servers.Started):
+        server.stop()
+        told_seconds(server, f"start with {points:,} points", server.start())
+
+
+def timed(count, work):
+    times = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+def keep(server, what, figure, unit):
+    results.setdefault(what, {})[server.name] = (figure, unit)
+
+
+def tell(server, what, rate, times, note=""):
+    """Prints a rate, if there is one, and the times of one request."""
     times = sorted(times)
     p50, p95, p99 = (times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.95, 0.99))
-    print(f"  {what:40} {figure:>26}   p50 {p50:9.2f}  p95 {p95:9.2f}  p99 {p99:9.2f} ms", flush=True)
+    if rate:
+        keep(server, what, *rate)
+        note = f"{rate[0]:,.0f} {rate[1]}"
+    keep(server, f"{what}, {'p99' if rate else 'p95'}", p99 if rate else p95, "ms")
+    print(f"  {what:44} {note:>22}   p50 {p50:9.2f}  p95 {p95:9.2f}  p99 {p99:9.2f} ms", flush=True)
 
 
-def memory(pid):
-    """Resident memory of a process and its children, in MiB."""
-    total, waiting = 0, [pid]
-    while waiting:
-        one = waiting.pop()
-        for line in pathlib.Path(f"/proc/{one}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                total += int(line.split()[1])
-        for task in pathlib.Path(f"/proc/{one}/task").iterdir():
-            waiting.extend(map(int, (task / "children").read_text().split()))
-    return total / 1024
+def told_seconds(server, what, seconds):
+    keep(server, what, seconds * 1000, "ms")
+    print(f"  {what}: {seconds * 1000:.0f} ms", flush=True)
 
 
-def bench(name, url, pid):
-    print(f"{name} at {url}")
-    client = Client(url)
-    parts = arguments.only.split(",")
-    experiment = client.post("experiments/create", {"name": f"bench {now()}"})["experiment_id"]
-    tell_memory("at first", pid)
+def tell_memory(server, when):
+    if server.pid:
+        held = servers.memory(server.pid)
+        keep(server, f"memory {when}", held, "MiB")
+        print(f"  memory {when}: {held:.0f} MiB", flush=True)
+
+
+def bench_batches(server, experiment, count):
+    begun = time.perf_counter()
+    told = several(count, log_batches, server.url, experiment, arguments.seconds, arguments.points, 10**6)
+    times = sum((times for _, times in told), [])
+    took = min(time.perf_counter() - begun, arguments.seconds + max(times))
+    rate = (len(times) * arguments.points / took, "points/s")
+    tell(server, f"log-batch of {arguments.points}, {count} clients", rate, times)
+
+
+def bench_metrics(server, experiment, count):
+    times = sum(several(count, log_metrics, server.url, experiment, arguments.seconds), [])
+    tell(server, f"log-metric, {count} clients", (len(times) / arguments.seconds, "requests/s"), times)
+
+
+def bench(server):
+    started = isinstance(server, servers.Started)
+    seconds = server.start() if started else None
+    print(f"{server.name} at {server.url}: {server.version}")
+    if started:
+        told_seconds(server, "cold start", seconds)
+    client, parts = Client(server.url), arguments.only.split(",")
+    experiment = new_experiment(client, "bench")
+    tell_memory(server, "at first")
+    if "stored" in parts:
+        bench_stored(server, experiment)
     for count in map(int, arguments.clients.split(",")):
-        given = (url, experiment, arguments.seconds, arguments.points)
-        if "batches" in parts:
-            begun = time.perf_counter()
-            times = sum(several(count, log_batches, *given), [])
-            took = min(time.perf_counter() - begun, arguments.seconds + max(times))
-            rate = f"{len(times) * arguments.points / took:,.0f} points/s"
-            tell(f"log-batch of {arguments.points}, {count} clients", rate, times)
-        if "metrics" in parts:
-            times = sum(several(count, log_metrics, *given), [])
-            tell(f"log-metric, {count} clients", f"{len(times) / arguments.seconds:,.0f} requests/s", times)
-    tell_memory("after the points", pid)
+        for part, work in (("batches", bench_batches), ("metrics", bench_metrics)):
+            if part in parts:
+                try:
+                    work(server, experiment, count)
+                except Refused as refused:
+                    # A round in which a call was refused has no figure.
+                    print(f"  {part}, {count} clients: refused: {refused}", flush=True)
     if "search" in parts:
-        # The connection of before may have been closed while it was idle.
-        client = Client(url)
-        searched = client.post("experiments/create", {"name": f"bench search {now()}"})["experiment_id"]
-        workers = 8
-        begun = time.perf_counter()
-        several(workers, fill, url, searched, arguments.runs, workers)
-        took = time.perf_counter() - begun
-        print(f"  {arguments.runs} runs were made in {took:.1f} s by {workers} clients")
-        search(Client(url), searched)
-        tell_memory("after the searches", pid)
+        for runs in map(int, arguments.runs.split(",")):
+            bench_search(server, runs)
+    tell_memory(server, "at the end")
+    if started:
+        server.stop()
 
 
-def tell_memory(when, pid):
-    if pid:
-        print(f"  memory {when}: {memory(pid):.0f} MiB")
+def compared():
+    """Each figure of the first server beside those of the others, and who was better by how much."""
+    for what, figures in results.items():
+        (first, (base, unit)), *others = figures.items()
+        for name, (figure, _) in others:
+            more_is_better = unit.endswith("/s")
+            ratio = (figure / base if more_is_better else base / figure) if base and figure else 0
+            winner = name if ratio > 1 else first
+            by = max(ratio, 1 / ratio) if ratio else 0
+            print(f"{what:48} {first} {base:11,.1f}  {name} {figure:11,.1f} {unit:10} {winner} {by:.1f}x")
 
 
 if __name__ == "__main__":
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.seconds:g} s a round")
-    for server in arguments.servers:
-        name, _, where = server.partition("=")
-        url, _, pid = where.partition(",")
-        bench(name, url.rstrip("/"), int(pid) if pid else None)
+    load = os.getloadavg()[0]
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {arguments.seconds:g} s a round, load {load:.1f}")
+    for one in [servers.Named(given) for given in arguments.servers] or [servers.Stock(), servers.ours()]:
+        bench(one)
+    compared()
