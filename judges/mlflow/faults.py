@@ -44,6 +44,11 @@ START_SECONDS_MAX = 60
 API = "/api/2.0/mlflow/"
 
 
+def without_project():
+    """The environment, in which the folder that a command runs in names the project."""
+    return {key: value for key, value in os.environ.items() if key != "SEXTANT_PROJECT"}
+
+
 class Server:
     """The judged server, which comes back on the same port."""
 
@@ -55,7 +60,7 @@ class Server:
         self.wait()
 
     def start(self):
-        kept = {key: value for key, value in os.environ.items() if key != "SEXTANT_PROJECT"}
+        kept = without_project()
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 [os.environ["SEXTANT_BIN"], "serve", "--port", str(self.port)],
@@ -85,7 +90,7 @@ class Server:
     def fsck(self):
         """What is wrong with the project's store; nothing if it is clean."""
         done = subprocess.run(
-            [os.environ["SEXTANT_BIN"], "fsck"], cwd=self.folder, capture_output=True, text=True, check=False
+            [os.environ["SEXTANT_BIN"], "fsck"], cwd=self.folder, env=without_project(), capture_output=True, text=True, check=False
         )
         return "" if done.returncode == 0 else (done.stdout + done.stderr)[-1000:]
 
