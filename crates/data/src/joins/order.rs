@@ -101,6 +101,13 @@ impl Graph {
             if left.tables == 0 || right.tables == 0 || left.tables & right.tables != 0 {
                 return None;
             }
+            // Tables of one side may be joined before the other side is there: no key, but a condition.
+            if [left, right].iter().any(|side| side.tables.count_ones() > 1) {
+                let tables = left.tables | right.tables;
+                let expr = left.expr.clone().eq(right.expr.clone());
+                self.others.push(Condition { expr, tables });
+                continue;
+            }
             let values = sides.each_ref().map(|side| self.values(side));
             let values = sizes::partners(values[0], values[1]);
             self.equalities.push(Equality { sides, values });
@@ -139,8 +146,12 @@ impl Graph {
         Some((Shape::Join(Box::new((left, right))), on, filters))
     }
 
-    /// A condition with its tables; nothing when it is about what no table has.
+    /// A condition with its tables; nothing when it is about what not exactly one table has, or gives
+    /// something else each time.
     fn condition(&self, expr: Expr) -> Option<Condition> {
+        if expr.is_volatile() {
+            return None;
+        }
         let mut tables = 0;
         for column in expr.column_refs() {
             tables |= 1 << self.table_of(column)?;
@@ -149,7 +160,10 @@ impl Graph {
     }
 
     fn table_of(&self, column: &Column) -> Option<usize> {
-        self.tables.iter().position(|table| table.schema().has_column(column))
+        let mut having = (0..self.tables.len())
+            .filter(|number| self.tables[*number].schema().has_column(column));
+        let found = having.next()?;
+        having.next().is_none().then_some(found)
     }
 
     fn values(&self, side: &Condition) -> Option<f64> {

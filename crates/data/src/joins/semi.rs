@@ -62,12 +62,11 @@ fn down(
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
             let has = |side: &LogicalPlan| keys.iter().all(|key| side.schema().has_column(key));
             let mut join = join.clone();
-            let side = if has(&join.left) {
-                &mut join.left
-            } else if has(&join.right) {
-                &mut join.right
-            } else {
-                return asked(plan, semi, below);
+            let side = match (has(&join.left), has(&join.right)) {
+                (true, false) => &mut join.left,
+                (false, true) => &mut join.right,
+                // Keys of both sides, or a name that both have.
+                _ => return asked(plan, semi, below),
             };
             let Some(moved) = down(side, semi, keys, true)? else { return Ok(None) };
             *side = Arc::new(moved);

@@ -34,6 +34,14 @@ fn cases() -> Vec<Case> {
             json!([[400]]),
             &["s.id = l.sale", "h.id = s.shop", "c.id = h.country"],
         ),
+        // An equality whose one side is about two tables.
+        (
+            "select count(*) from lines l, sales s, shops h, countries c
+             where l.sale = s.id and s.shop = h.id and h.country = c.id and c.name = 'FR'
+             and l.amount + s.weekday = h.id",
+            json!([[116]]),
+            &["s.id = l.sale", "h.id = s.shop", "c.id = h.country"],
+        ),
         // As it is written is good enough.
         (
             "select count(*) from countries c join shops h on h.country = c.id
